@@ -1,0 +1,137 @@
+"""A plan: a complete, stored schedule of one network over the boards of a system, with its score and proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Certificate", "Front", "Hop", "MemoryUse", "Plan", "Score", "Segment", "Slot", "Transfer"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one processor runs as one sub-model invocation."""
+
+    name: str
+    processor: str
+    """Processor key "board/processor"."""
+    precision: str
+    operators: tuple[int, ...]
+    """Operator indices of the graph in the order they run."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One tensor crossing one directed link."""
+
+    tensor: int
+    link: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A tensor that leaves its segment (or enters as model input, or leaves as model output).
+
+    ``producer`` is a segment name or None (model input, taken at the source board). ``consumers`` are segment
+    names. ``hops`` is its multicast tree, each directed link once, parents before children; empty between
+    segments of one board. ``boards`` holds a buffer of ``depth`` x ``size_bytes`` each.
+    """
+
+    tensor: int
+    name: str
+    size_bytes: int
+    producer: str | None
+    consumers: tuple[str, ...]
+    to_sink: bool
+    hops: tuple[Hop, ...]
+    boards: tuple[str, ...]
+    depth: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One entry of a resource's cyclic list: in turn m the resource serves frame m - stage.
+
+    ``activity`` is "segment:NAME", "hop:TENSOR_NAME@LINK" or "forward:TENSOR_NAME@BOARD".
+    """
+
+    activity: str
+    stage: int
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory of one board, bytes."""
+
+    ram_bytes: int
+    ram_available_bytes: int
+    flash_bytes: int
+    flash_available_bytes: int | None
+    weights_bytes: int
+    arena_bytes: int
+    buffer_bytes: int
+    runtime_bytes: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """What ``evaluate()`` says of a plan."""
+
+    period_s: float
+    throughput_per_s: float
+    latency_s: float
+    energy_j: float
+    link_bytes: int
+    """Wire bytes over all hops, one inference."""
+    memory_bytes: Mapping[str, MemoryUse]
+    """By board name; unused boards included."""
+    occupancy_s: Mapping[str, float]
+    """Busy seconds a frame by resource: processor key, link medium."""
+    violations: tuple[str, ...] = ()
+    """Limits that the plan breaks, in words; () for a feasible plan."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven of one objective ("throughput", "latency", "energy").
+
+    ``gap`` = (best - bound) / best of the minimised quantity (period, latency, energy), at most 1e-4 prints as 0.
+    """
+
+    value: float
+    bound: float | None
+    gap: float | None
+    unit: str
+    status: str
+    """"proven", "bounded" or "heuristic"."""
+    plan_class: str
+    method: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete schedule. ``orders`` is by resource name: processor key or link medium."""
+
+    segments: tuple[Segment, ...]
+    transfers: tuple[Transfer, ...]
+    orders: Mapping[str, tuple[Slot, ...]]
+    score: Score
+    status: str = "heuristic"
+    """"proven (throughput)" and the like where this plan attains a proven optimum, else "heuristic"."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Non-dominated plans, by ascending period, with the certificates of the objectives."""
+
+    plans: tuple[Plan, ...]
+    certificates: Mapping[str, Certificate]
+    chosen: int
+    """Index of the preferred plan."""
+    prefer: str
+    seed: int
+    seconds: float
+    evaluations: int
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Wall seconds by search stage."""
