@@ -1,8 +1,8 @@
 """The zoo: 13 known networks as graphs of a few kilobytes each, with weights made from a seed.
 
-``zoo_data/NAME.onnx.xz`` holds the graph as torchvision and the TorchScript exporter give it (opset 17, batch 1,
-input "input", output "output", batch normalisation folded where the exporter folds it, node names kept), with
-every weight replaced by a *stub*. ``tools/export_zoo.py`` makes these files.
+``zoo_data/NAME.onnx.xz`` holds the graph as torchvision and the TorchScript exporter give it (opset 17,
+batch 1, input "input", output "output", batch normalisation folded where the exporter folds it, node names
+kept), with every weight replaced by a *stub*. ``tools/export_zoo.py`` makes these files.
 
 What a stub looks like. The initializer keeps its ``name``, ``dims`` and ``data_type`` (FLOAT); it has no
 ``raw_data``; ``data_location`` is EXTERNAL and ``external_data`` holds three entries::
@@ -11,14 +11,14 @@ What a stub looks like. The initializer keeps its ``name``, ``dims`` and ``data_
     centre    "0"                      decimal, float32
     span      "0.12"                   decimal, float32
 
-Its elements are ``centre + span * (u - 0.5)`` in float32, u uniform in [0, 1) in steps of 2^-24, drawn from the
-raw 64-bit stream of Philox keyed by the first 16 bytes of SHA-256 of the tensor's name. Only raw draws and single
-float32 operations are used, so the weights are the same bit for bit on every platform and NumPy version. The spans
-were chosen at export time so that activations keep a spread of about one through the network (residual branches
-less); the networks compute, but they recognise nothing.
+Its elements are ``centre + span * (u - 0.5)`` in float32, u uniform in [0, 1) in steps of 2^-24, drawn from
+the raw 64-bit stream of Philox keyed by the first 16 bytes of SHA-256 of the tensor's name. Only raw draws
+and single float32 operations are used, so the weights are the same bit for bit on every platform and NumPy
+version. The spans were chosen at export time so that activations keep a spread of about one through the
+network (residual branches less); the networks compute, but they recognise nothing.
 
-Everything that is not a float weight (shapes, axes, scalars) is stored as usual, inline: shape inference works on
-the weight-less form, and weight bytes are ``prod(dims) * 4``.
+Everything that is not a float weight (shapes, axes, scalars) is stored as usual, inline: shape inference
+works on the weight-less form, and weight bytes are ``prod(dims) * 4``.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def seeded_elements(stub: onnx.TensorProto) -> npt.NDArray[np.float32]:
 def materialize(name: str, path: Path | None = None) -> Path:
     """Write the network with its weights as one .onnx file and return where it stands.
 
-    Without ``path`` it goes to the user's cache (``$XDG_CACHE_HOME/edgecut/zoo``, else under ``~/.cache``), named
-    by content, and is written once. Writing is atomic. Raises ModelError for an unknown name, OSError where the
-    file cannot be written.
+    Without ``path`` it goes to the user's cache (``$XDG_CACHE_HOME/edgecut/zoo``, else under ``~/.cache``),
+    named by content, and is written once. Writing is atomic. Raises ModelError for an unknown name, OSError
+    where the file cannot be written.
     """
     if path is None:
         path = _cache_dir() / f"{name}-{zoo_sha256(name)[:16]}.onnx"
