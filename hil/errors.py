@@ -1,0 +1,133 @@
+"""Errors of the bench.
+
+HilError
+├── LabError                 exit code 2: lab.yaml, a key file, or a board that the lab does not have
+├── BundleError              exit code 2: the bundle directory cannot be read or does not fit the lab
+├── AgentStartError          the agent cannot start here: port in use, no key, bad option
+├── DeviceError              something happened with a board; knows phase, board and the last message
+│   ├── ConnectError         nobody answers at the address
+│   ├── WrongKeyError        the board does not hold our key, or we do not hold its key
+│   ├── WrongBoardError      another board answers behind the address
+│   ├── BusyError            the board serves another controller
+│   ├── DeviceTimeoutError   no answer before the deadline
+│   ├── DeviceLostError      the connection broke: the agent died, the cable went
+│   └── DeviceFailedError    the board answered with an error
+└── MeasurementAbortedError  a measurement ended early; carries what was measured until then
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AgentStartError",
+    "BundleError",
+    "BusyError",
+    "ConnectError",
+    "DeviceError",
+    "DeviceFailedError",
+    "DeviceLostError",
+    "DeviceTimeoutError",
+    "HilError",
+    "LabError",
+    "MeasurementAbortedError",
+    "WrongBoardError",
+    "WrongKeyError",
+]
+
+
+class HilError(Exception):
+    """Base of all errors of this package."""
+
+
+class _FileError(HilError):
+    """What, where, expected, got, hint: one paragraph."""
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = ""
+    ) -> None:
+        self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
+        parts = [f"{where}: {what}" if where else what]
+        if expected:
+            parts.append(f"expected {expected}")
+        if got:
+            parts.append(f"got {got}")
+        message = "; ".join(parts) + "."
+        super().__init__(f"{message} {hint}" if hint else message)
+
+
+class LabError(_FileError):
+    """The lab file, its key file, or the boards it names cannot be used."""
+
+
+class BundleError(_FileError):
+    """The bundle directory cannot be read, or its manifest does not hold together."""
+
+
+class AgentStartError(_FileError):
+    """The agent cannot start with these options on this machine."""
+
+
+class DeviceError(HilError):
+    """Something went wrong with a board.
+
+    ``phase`` says what we were doing ("connect", "push files", "load", "measure", ...), ``board`` with whom,
+    ``last_message`` the last thing that board said, as far as known.
+    """
+
+    def __init__(
+        self, what: str, *, phase: str, board: str, last_message: str = "", hint: str = ""
+    ) -> None:
+        self.what, self.phase, self.board = what, phase, board
+        self.last_message, self.hint = last_message, hint
+        text = f"Board {board}, phase {phase}: {what}."
+        if last_message:
+            text += f" Last message from it: {last_message}."
+        super().__init__(f"{text} {hint}" if hint else text)
+
+
+class ConnectError(DeviceError):
+    """Nobody answers at the board's address."""
+
+
+class WrongKeyError(DeviceError):
+    """The two sides do not hold the same key."""
+
+
+class WrongBoardError(DeviceError):
+    """The agent behind the address says that it is another board."""
+
+
+class BusyError(DeviceError):
+    """The board is held by another controller."""
+
+
+class DeviceTimeoutError(DeviceError):
+    """The board did not answer before the deadline."""
+
+
+class DeviceLostError(DeviceError):
+    """The connection to the board broke."""
+
+
+class DeviceFailedError(DeviceError):
+    """The board answered with an error. ``code`` is the protocol's error code name."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        phase: str,
+        board: str,
+        code: str,
+        last_message: str = "",
+        hint: str = "",
+    ) -> None:
+        self.code = code
+        super().__init__(what, phase=phase, board=board, last_message=last_message, hint=hint)
+
+
+class MeasurementAbortedError(HilError):
+    """A measurement ended early. ``partial`` is the Measurement so far, marked partial; ``cause`` the reason."""
+
+    def __init__(self, cause: DeviceError, partial: object) -> None:
+        self.cause, self.partial = cause, partial
+        super().__init__(f"The measurement ended early. {cause}")
