@@ -1,0 +1,1 @@
+"""Drivers: how the bench speaks to boards. `DRIVERS` is the whole list."""
