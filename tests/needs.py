@@ -35,7 +35,7 @@ def needs_chromium() -> str:
         path = shutil.which(name)
         if path is not None:
             return path
-    _missing("needs a headless browser: apt-get install chromium")
+    return _missing("needs a headless browser: apt-get install chromium")
 
 
 def needs_program(name: str, install: str) -> str:

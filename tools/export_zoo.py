@@ -6,9 +6,9 @@ Development-time only. In an environment of its own, from the project's root::
     /tmp/zoo/bin/pip install --no-deps torchvision==0.28.0
     /tmp/zoo/bin/python -m tools.export_zoo [NAME...]
 
-Each network goes through three steps: export (TorchScript exporter, opset 17), replacement of every float weight
-by a stub (see optimizer/zoo.py), and choice of the stubs' spans. The last runs the network once, operator by
-operator, and gives each weight the span at which its operator's output spreads by about one: the residual
+Each network goes through three steps: export (TorchScript exporter, opset 17), replacement of every float
+weight by a stub (see optimizer/zoo.py), and choice of the stubs' spans. The last runs the network once, operator
+by operator, and gives each weight the span at which its operator's output spreads by about one: the residual
 branches less, or their sums would grow with depth; the logits more, so that they differ.
 """
 
@@ -19,7 +19,9 @@ import lzma
 import math
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,17 +58,7 @@ Array = npt.NDArray[np.generic]
 
 def export(name: str) -> onnx.ModelProto:
     """The network as the TorchScript exporter gives it, with random weights."""
-    import torch
-
-    # torchvision's own build does not load its operators beside a CPU torch; it only needs their names.
-    library = torch.library.Library("torchvision", "DEF")
-    for schema in ("nms", "qnms"):
-        try:
-            library.define(f"{schema}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        except RuntimeError:
-            pass  # defined by an earlier call of this function
-    import torchvision
-
+    torch, torchvision = import_torch()
     options: dict[str, object] = {"weights": None}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": False}
@@ -91,8 +83,21 @@ def export(name: str) -> onnx.ModelProto:
             input_names=["input"],
             output_names=["output"],
         )
-    library._destroy()
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+@cache
+def import_torch() -> tuple[Any, Any]:
+    """torch and torchvision, whose operators do not load beside a CPU torch: their names are enough."""
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for schema in ("nms", "qnms"):
+        library.define(f"{schema}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+    torchvision.edgecut_library = library  # the definitions live as long as this object
+    return torch, torchvision
 
 
 def strip(model: onnx.ModelProto, name: str) -> None:
@@ -121,7 +126,7 @@ def first_range(op_type: str, position: int, dims: tuple[int, ...]) -> tuple[flo
             return 1.0, BIAS_SPAN
         case "BatchNormalization", 4:  # variance: positive
             return 1.0, 1.0
-        case ("Conv" | "Gemm" | "MatMul"), 1:
+        case (("Conv" | "Gemm" | "MatMul"), 1):
             fan_in = dims[0] if op_type == "MatMul" else math.prod(dims[1:])
             return 0.0, rounded(math.sqrt(12 / fan_in))
         case _:
@@ -141,18 +146,18 @@ def rounded(value: float) -> float:
 
 
 def calibrate(model: onnx.ModelProto) -> None:
-    """Run the network operator by operator on noise and set the spans of products by their outputs' spread."""
+    """Run the network operator by operator and set the spans of products by their outputs' spread."""
     graph = model.graph
     stubs = {t.name: t for t in graph.initializer}
     targets = spread_targets(graph)
     size = [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
-    values: dict[str, Array] = {
-        graph.input[0].name: np.random.default_rng(0).standard_normal(size, dtype=np.float32)
-    }
+    values: dict[str, Array] = {graph.input[0].name: picture(tuple(size))}
     last_use = {tensor: index for index, node in enumerate(graph.node) for tensor in node.input}
     for index, node in enumerate(graph.node):
         feeds = {
-            name: seeded_elements(stubs[name]) if name in stubs else values[name] for name in node.input if name
+            name: seeded_elements(stubs[name]) if name in stubs else values[name]
+            for name in node.input
+            if name
         }
         outputs = run_node(node, feeds, model.opset_import)
         if index in targets:
@@ -167,6 +172,18 @@ def calibrate(model: onnx.ModelProto) -> None:
     output = values[graph.output[0].name]
     if not np.isfinite(output).all() or np.std(output) < 0.1:
         raise RuntimeError(f"{graph.name}: degenerate output, spread {np.std(output)}")
+
+
+def picture(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Noise with equal power in every octave, as photographs have it; mean 0, spread 1."""
+    rng = np.random.default_rng(0)
+    total = np.zeros(shape, dtype=np.float32)
+    for cells in (4, 8, 16, 32, 64, 128):
+        at = [np.arange(n) * cells // n for n in shape[2:]]
+        coarse = rng.standard_normal((*shape[:2], cells, cells), dtype=np.float32)
+        total += coarse[:, :, at[0][:, None], at[1]]
+    total -= total.mean()
+    return total / total.std()
 
 
 def run_node(node: onnx.NodeProto, feeds: dict[str, Array], opsets: object) -> list[Array]:
