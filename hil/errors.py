@@ -3,6 +3,7 @@
 HilError
 ├── LabError                 exit code 2: lab.yaml, a key file, or a board that the lab does not have
 ├── BundleError              exit code 2: the bundle directory cannot be read or does not fit the lab
+├── EmulationError           emulated boards cannot be started or joined on this machine
 ├── AgentStartError          the agent cannot start here: port in use, no key, bad option
 ├── DeviceError              something happened with a board; knows phase, board and the last message
 │   ├── ConnectError         nobody answers at the address
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceFailedError",
     "DeviceLostError",
     "DeviceTimeoutError",
+    "EmulationError",
     "HilError",
     "LabError",
     "MeasurementAbortedError",
@@ -60,6 +62,10 @@ class LabError(_FileError):
 
 class BundleError(_FileError):
     """The bundle directory cannot be read, or its manifest does not hold together."""
+
+
+class EmulationError(_FileError):
+    """Emulated boards cannot be started, joined or kept running on this machine."""
 
 
 class AgentStartError(_FileError):

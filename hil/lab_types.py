@@ -53,6 +53,8 @@ class Lab:
     shaping: Shaping
     targets: Mapping[str, LabTarget]
     links: Mapping[str, LabLink] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What the reader of a result should know of this lab: what its emulation leaves out, say."""
 
     def link_address(self, link: str, receiving_board: str) -> tuple[str, int]:
         """Host and port where the sending board connects for a link; KeyError for an unknown board."""
