@@ -7,8 +7,8 @@ Development-time only. In an environment of its own, from the project's root::
     /tmp/zoo/bin/python -m tools.export_zoo [NAME...]
 
 Each network goes through three steps: export (TorchScript exporter, opset 17), replacement of every float
-weight by a stub (see optimizer/zoo.py), and choice of the stubs' spans. The last runs the network once, operator
-by operator, and gives each weight the span at which its operator's output spreads by about one: the residual
+weight by a stub (see optimizer/zoo.py), and choice of the stubs' spans. The last runs the network once,
+operator by operator, and gives each weight the span at which the output spreads by about one: the residual
 branches less, or their sums would grow with depth; the logits more, so that they differ.
 """
 
@@ -53,7 +53,7 @@ RESIDUAL_SPREAD = 0.4
 LOGIT_SPREAD = 3.0
 BIAS_SPAN = 0.2
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 
 def export(name: str) -> onnx.ModelProto:
@@ -183,7 +183,7 @@ def picture(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         coarse = rng.standard_normal((*shape[:2], cells, cells), dtype=np.float32)
         total += coarse[:, :, at[0][:, None], at[1]]
     total -= total.mean()
-    return total / total.std()
+    return np.asarray(total / total.std(), dtype=np.float32)
 
 
 def run_node(node: onnx.NodeProto, feeds: dict[str, Array], opsets: object) -> list[Array]:
