@@ -114,8 +114,8 @@ def test_parameters_match_the_published_count(name: str) -> None:
     graph = load_zoo_model(name, weights=False).graph
     dims = {t.name: tuple(t.dims) for t in graph.initializer}
     elements = sum(math.prod(d) for d in dims.values())
-    # A folded batch normalisation had a scale and a shift a channel and left a bias; the exporter names what it
-    # folds "onnx::Conv_...". One that is left brings its mean and variance along, which are no parameters.
+    # A folded batch normalisation had a scale and a shift a channel and left a bias; the exporter names what
+    # it folds "onnx::Conv_...". One that is left brings its mean and variance, which are no parameters.
     folded = sum(
         dims[n.input[1]][0]
         for n in graph.node
@@ -152,7 +152,7 @@ def test_seeded_elements_never_change() -> None:
     elements = seeded_elements(stub)
     assert elements.shape == (3, 5)
     assert elements.dtype == np.float32
-    assert (0 <= elements).all() and (elements < 0.5).all()
+    assert (elements >= 0).all() and (elements < 0.5).all()
     assert (
         hashlib.sha256(elements.tobytes()).hexdigest()
         == "30739ce89fe5796008a1db83e910a3c347d83e338a6289bddd14e697f4ab182c"

@@ -1,0 +1,23 @@
+"""Settings for the whole suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# The machines that run the suite are shared and slow at times: a time limit on one example says nothing.
+settings.register_profile("edgecut", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("edgecut")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the suite, and the processes it starts, out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield cache
