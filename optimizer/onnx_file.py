@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import AttributeProto, GraphProto, TensorProto
 
 from optimizer.errors import ModelError
 from optimizer.graph import BITS_PER_ELEMENT
+from optimizer.onnx_nodes import subgraphs
 from optimizer.zoo import is_stub, load_zoo_model, zoo_sha256
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "OnnxModel",
     "dtype_name",
     "load_onnx",
-    "subgraphs",
     "tensor_bytes",
 ]
 
@@ -191,16 +191,7 @@ def tensor_bytes(tensor: TensorProto) -> int:
     if tensor.data_type == TensorProto.STRING:
         return sum(len(s) for s in tensor.string_data)
     bits = BITS_PER_ELEMENT[dtype_name(tensor.data_type, f"weight {tensor.name!r}")]
-    return math.ceil(math.prod(tensor.dims) * bits / 8)
-
-
-def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The bodies of If, Loop, Scan and the like."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == AttributeProto.GRAPHS:
-            yield from attribute.graphs
+    return (math.prod(int(d) for d in tensor.dims) * bits + 7) // 8
 
 
 def _read(path: Path) -> bytes:
