@@ -1,0 +1,71 @@
+"""Errors of the wire.
+
+WireError
+├── FramingError             bytes that are not a message of ours: magic, version, type, length
+├── MessageError             a message whose payload does not decode
+├── ConnectionLostError      the other side closed or reset the connection
+├── DeadlineError            nothing (or not enough) came before the deadline
+├── AuthenticationError      the challenge-response failed, or the key file cannot be used
+└── RemoteError              the other side answered with an ERROR message
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationError",
+    "ConnectionLostError",
+    "DeadlineError",
+    "FramingError",
+    "MessageError",
+    "RemoteError",
+    "WireError",
+]
+
+
+class WireError(Exception):
+    """Base of all errors of this package."""
+
+
+class FramingError(WireError):
+    """The bytes are not a message: ``field`` of the header, what was expected, what came."""
+
+    def __init__(self, field: str, *, expected: str, got: str) -> None:
+        self.field, self.expected, self.got = field, expected, got
+        super().__init__(f"message header: {field}: expected {expected}, got {got}")
+
+
+class MessageError(WireError):
+    """The payload of a message does not decode."""
+
+    def __init__(self, message: str, problem: str) -> None:
+        self.message, self.problem = message, problem
+        super().__init__(f"message {message}: {problem}")
+
+
+class ConnectionLostError(WireError):
+    """The other side closed or reset the connection. ``received`` says what had come until then."""
+
+    def __init__(self, reason: str, received: str = "") -> None:
+        self.reason, self.received = reason, received
+        super().__init__(f"connection lost: {reason}" + (f" (last: {received})" if received else ""))
+
+
+class DeadlineError(WireError):
+    """The deadline passed while we waited for ``waiting_for``."""
+
+    def __init__(self, waiting_for: str, timeout_s: float, received: str = "") -> None:
+        self.waiting_for, self.timeout_s, self.received = waiting_for, timeout_s, received
+        text = f"no {waiting_for} within {timeout_s:.3g} s"
+        super().__init__(text + (f" (last: {received})" if received else ""))
+
+
+class AuthenticationError(WireError):
+    """The two sides do not hold the same key, or the other side broke the rules of the opening."""
+
+
+class RemoteError(WireError):
+    """The other side answered with an ERROR message: the name of its code and its text."""
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code, self.text = code, text
+        super().__init__(f"{code}: {text}")

@@ -1,0 +1,216 @@
+"""A connection over TCP: whole messages with deadlines, and tensors without copies."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Container
+from typing import Any
+
+from firmware_interface.errors import ConnectionLostError, DeadlineError, FramingError, RemoteError
+from firmware_interface.framing import HEADER, Header, decode_header, decode_payload, encode, pack_header
+from firmware_interface.messages import MESSAGES, Error, ErrorCode, Type
+
+__all__ = ["Connection", "Unsent", "connect", "remote_error"]
+
+Unsent = tuple[memoryview, ...]
+"""Parts of a tensor message that the kernel has not taken yet."""
+
+# A peer that vanished without a word (power off) is noticed after idle + interval x count seconds.
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 2, 3
+
+
+class Connection:
+    """One TCP connection. One thread receives; any thread may send.
+
+    Deadlines hold for the opening and for control connections; a link blocks without one and is woken by
+    `shutdown`. A ConnectionLostError is raised for end of file, reset, and our own shutdown alike.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+        self._socket = sock
+        self._send_lock = threading.Lock()
+        self._header = bytearray(HEADER.size)
+        self._header_view = memoryview(self._header)
+        self.last_received = ""
+        """The last header received, in words, for error messages."""
+
+    # Messages of the catalogue
+
+    def send(
+        self, message: Any, *, sequence: int = 0, flags: int = 0, timeout_s: float | None = None
+    ) -> None:
+        """Send one message. Raises DeadlineError, ConnectionLostError, MessageError."""
+        data = encode(message, sequence, flags)
+        with self._send_lock:
+            self._socket.settimeout(timeout_s)
+            try:
+                self._socket.sendall(data)
+            except TimeoutError as error:
+                raise DeadlineError("room to send", timeout_s or 0.0, self.last_received) from error
+            except OSError as error:
+                raise ConnectionLostError(str(error), self.last_received) from error
+
+    def receive(
+        self, *, timeout_s: float | None = None, allowed: Container[Type] = MESSAGES
+    ) -> tuple[Header, Any]:
+        """The next message. A type outside ``allowed`` is refused before its payload is allocated.
+
+        Raises DeadlineError when the whole message is not there in time, ConnectionLostError, FramingError,
+        MessageError.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        self._fill(self._header_view, end, timeout_s, "message")
+        header = decode_header(self._header)
+        self.last_received = str(header)
+        if header.type not in allowed or header.type not in MESSAGES:
+            raise FramingError("type", expected="one that fits here", got=header.type.name)
+        payload = bytearray(header.length)
+        self._fill(memoryview(payload), end, timeout_s, f"rest of {header}")
+        return header, decode_payload(header, payload)
+
+    def receive_payload(self, header: Header) -> Any:
+        """The message that belongs to a header of `receive_header`. Raises as `receive` does."""
+        if header.type not in MESSAGES:
+            raise FramingError("type", expected="one that fits here", got=header.type.name)
+        payload = bytearray(header.length)
+        self.receive_into(memoryview(payload))
+        return decode_payload(header, payload)
+
+    def _fill(self, view: memoryview, end: float | None, timeout_s: float | None, what: str) -> None:
+        while len(view):
+            remaining = None
+            if end is not None:
+                remaining = end - time.monotonic()
+                if remaining <= 0:
+                    raise DeadlineError(what, timeout_s or 0.0, self.last_received)
+            try:
+                self._socket.settimeout(remaining)
+                count = self._socket.recv_into(view)
+            except TimeoutError as error:
+                raise DeadlineError(what, timeout_s or 0.0, self.last_received) from error
+            except OSError as error:
+                raise ConnectionLostError(str(error), self.last_received) from error
+            if count == 0:
+                raise ConnectionLostError("closed by the other side", self.last_received)
+            view = view[count:]
+
+    # Links: header-only messages and tensors. Blocking; woken by shutdown().
+
+    def make_blocking(self) -> None:
+        """No deadlines from here on: the connection becomes a link."""
+        self._socket.settimeout(None)
+
+    def receive_header(self) -> Header:
+        """The next header. Raises FramingError, ConnectionLostError."""
+        self.receive_into(self._header_view)
+        return decode_header(self._header)
+
+    def receive_into(self, view: memoryview) -> None:
+        """Fill a preallocated buffer from the socket. Raises ConnectionLostError."""
+        try:
+            while len(view):
+                # MSG_WAITALL: the kernel fills the buffer while no Python runs.
+                count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+                if count == 0:
+                    raise ConnectionLostError("closed by the other side", self.last_received)
+                view = view[count:]
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+
+    def send_signal(self, kind: Type, *, channel: int = 0, sequence: int = 0, flags: int = 0) -> None:
+        """Send a header without a payload: CREDIT, TOKEN. Raises ConnectionLostError."""
+        data = pack_header(kind, 0, channel=channel, sequence=sequence, flags=flags)
+        try:
+            with self._send_lock:
+                self._socket.sendall(data)
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+
+    def start_tensor(self, channel: int, frame: int, data: memoryview) -> Unsent:
+        """Hand a tensor to the kernel as far as it takes it without waiting; `finish_tensor` sends the rest.
+
+        Nothing else is sent on this connection until then. Raises ConnectionLostError.
+        """
+        header = memoryview(pack_header(Type.TENSOR, len(data), channel=channel, sequence=frame))
+        self._send_lock.acquire()
+        try:
+            sent = self._socket.sendmsg((header, data), (), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._send_lock.release()
+            raise ConnectionLostError(str(error), self.last_received) from error
+        if sent == len(header) + len(data):
+            self._send_lock.release()
+            return ()
+        if sent < len(header):
+            return (header[sent:], data)
+        return (data[sent - len(header) :],)
+
+    def finish_tensor(self, unsent: Unsent) -> None:
+        """Send what `start_tensor` left over, waiting as long as it takes. Raises ConnectionLostError."""
+        try:
+            for part in unsent:
+                self._socket.sendall(part)
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+        finally:
+            if unsent:
+                self._send_lock.release()
+
+    def send_tensor(self, channel: int, frame: int, data: memoryview) -> None:
+        """Send a tensor straight from its buffer. Raises ConnectionLostError."""
+        self.finish_tensor(self.start_tensor(channel, frame, data))
+
+    def peer_gone(self) -> bool:
+        """Whether the other side has closed, without waiting and without taking bytes."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def addresses(self) -> tuple[str, str]:
+        """Our and the other side's address, for logs."""
+        try:
+            return str(self._socket.getsockname()), str(self._socket.getpeername())
+        except OSError:
+            return "?", "?"
+
+    def shutdown(self) -> None:
+        """Wake every thread that waits in this connection; they raise ConnectionLostError."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close; never raises."""
+        self.shutdown()
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+
+def remote_error(message: Error) -> RemoteError:
+    """The exception for an ERROR message."""
+    known = message.code in set(ErrorCode)
+    return RemoteError(ErrorCode(message.code).name if known else f"code {message.code}", message.text)
+
+
+def connect(host: str, port: int, timeout_s: float) -> Connection:
+    """Open a connection. Raises ConnectionLostError (refused, unreachable) or DeadlineError."""
+    try:
+        sock = socket.create_connection((host, port), timeout=timeout_s)
+    except TimeoutError as error:
+        raise DeadlineError(f"answer from {host}:{port}", timeout_s) from error
+    except OSError as error:
+        raise ConnectionLostError(f"cannot connect to {host}:{port}: {error}") from error
+    return Connection(sock)
