@@ -1,4 +1,4 @@
-"""What a report is made of. `solve` and `hil measure` fill these; report.py and report_terminal.py only draw."""
+"""What a report is made of: `solve` and `hil measure` fill these, report.py and report_terminal.py draw."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["Baseline", "DemoRow", "GanttBar", "Measured", "ReportData"]
 class GanttBar:
     """One activity on one resource in one period of the steady state.
 
-    The window is [0, period_s). A bar starts in it; ``end_s`` may exceed the period, then the bar goes on at the
-    start of the next window, and the chart shows that part at its left edge. An activity that occupies several
-    resources (a rendezvous) has one bar on each.
+    The window is [0, period_s). A bar starts in it; ``end_s`` may exceed the period, then the bar goes on at
+    the start of the next window, and the chart shows that part at its left edge. An activity that occupies
+    several resources (a rendezvous) has one bar on each.
     """
 
     resource: str
