@@ -31,4 +31,4 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || ! new_enough "$venv/
     "$python" -m venv "$venv"
 fi
 echo "Installing edgecut into $venv; the solver and the runtime are some 300 MB, this can take a few minutes."
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+"$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
