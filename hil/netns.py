@@ -1,8 +1,8 @@
 """Boards in network namespaces of their own, joined by virtual cables that `tc` slows down.
 
 The namespaces have no names: each lives as long as the agent in it, and takes its cables along when it goes.
-So nothing is left on the machine even after the starter was killed. Addresses of data cables exist only inside;
-on the host there is one end of a control cable a board, in a 10.x network that nothing else uses.
+So nothing is left on the machine even after the starter was killed. Addresses of data cables exist only
+inside; on the host there is one end of a control cable a board, in a 10.x network that nothing else uses.
 
 Linux, root, iproute2 and util-linux are needed; :func:`namespaces_unavailable` says what is missing.
 """
@@ -41,8 +41,8 @@ _ETHERNET_HEADER_BYTES = 14
 _FAST_MTU_BYTES, _SLOW_MTU_BYTES = 1500, 576
 _SLOW_BYTES_PER_S = 1e6
 """Below this a full packet would hold up a small message for long: use small packets."""
-_BURST_S = 260e-6
-"""Credit of a shaper. Less, and late timers cost rate at 1 Gbit/s; more, and a small tensor crosses for free."""
+_BURST_S = 400e-6
+"""Credit of a shaper. Less, and late timers cost rate at 1 Gbit/s; more, and small tensors cross for free."""
 _QUEUE_BYTES = 4 << 20  # more than one TCP flow ever queues: a drop would be a stall no wire has
 _numbers = itertools.count()
 
@@ -122,8 +122,10 @@ def connect(source_pid: int, target_pid: int, index: int, payload_bytes_per_s: f
     source, target = (f"169.254.{1 + index // MAX_BOARDS}.{4 * (index % MAX_BOARDS) + i}" for i in (1, 2))
     mtu = _mtu_bytes(payload_bytes_per_s)
     _run(
-        ["ip", "link", "add", devices[0], "mtu", str(mtu), "netns", str(source_pid), "type", "veth"]
-        + ["peer", "name", devices[1], "mtu", str(mtu), "netns", str(target_pid)]
+        [
+            *("ip", "link", "add", devices[0], "mtu", str(mtu), "netns", str(source_pid), "type", "veth"),
+            *("peer", "name", devices[1], "mtu", str(mtu), "netns", str(target_pid)),
+        ]
     )
     for pid, device, address in zip((source_pid, target_pid), devices, (source, target), strict=True):
         _batch(_inside(pid, "ip"), [f"addr add {address}/30 dev {device}", f"link set {device} up"])

@@ -1,12 +1,13 @@
 """A userspace stand-in for a slow link, where the kernel may not shape one.
 
 ``python -m hil.relay ROUTES.json`` listens once a link, connects onwards to the receiving board, and passes
-bytes through unchanged, paced to the link's payload rate and delayed by its latency. It knows nothing of the
-protocol, so handshakes and frames pass as they are. Links of one medium (half duplex, a bus, the air) share one
-bucket. What flows back on a connection (challenges, credits, acknowledgements) is delayed but not paced.
+bytes through unchanged, paced to the link's payload rate and delayed by its latency. It knows nothing of
+the protocol, so handshakes and frames pass as they are. Links of one medium (half duplex, a bus, the air)
+share one bucket. What flows back on a connection (challenges, credits, acknowledgements) is delayed but not
+paced.
 
-The process prints one line of JSON, {"ports": {link: port}}, when it listens, and ends when its standard input
-ends: it cannot outlive its starter.
+The process prints one line of JSON, {"ports": {link: port}}, when it listens, and ends when its standard
+input ends: it cannot outlive its starter.
 
 A real link would still be shorter of buffers than this: a sender sees the bytes accepted by its own kernel
 and this process's receive buffer (64 KiB) before they are "on the wire".
@@ -43,7 +44,7 @@ _QUEUED_CHUNKS = 1024
 
 @dataclass(frozen=True)
 class RelayRoute:
-    """One direction of a link. ``payload_bytes_per_s``: rate of the bytes that pass here, headers discounted."""
+    """One direction of a link. ``payload_bytes_per_s``: rate of the bytes that pass, headers discounted."""
 
     link: str
     medium: str
