@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 
 from optimizer.errors import ModelError
+from optimizer.onnx_model import load_graph
 from optimizer.zoo import (
     SEED_LOCATION,
     fill_weights,
@@ -43,6 +44,22 @@ PUBLISHED_PARAMETERS = {
     "vgg16": 138_357_544,
     "vgg19": 143_667_240,
     "vit_b_16": 86_567_656,
+}
+PUBLISHED_GMAC = {
+    # torchvision's documentation ("GFLOPS", which counts a multiply-accumulate once).
+    "densenet121": 2.83,
+    "efficientnet_b0": 0.39,
+    "googlenet": 1.50,
+    "inception_v3": 5.71,
+    "mobilenet_v2": 0.30,
+    "mobilenet_v3_large": 0.22,
+    "regnet_x_400mf": 0.41,
+    "resnet152": 11.51,
+    "resnet50": 4.09,
+    "squeezenet1_1": 0.35,
+    "vgg16": 15.47,
+    "vgg19": 19.63,
+    "vit_b_16": 17.56,
 }
 PRODUCTS = {
     # (convolutions, matrix products with weights): what the papers' tables add up to.
@@ -123,6 +140,20 @@ def test_parameters_match_the_published_count(name: str) -> None:
     )
     statistics = sum(2 * dims[n.input[3]][0] for n in graph.node if n.op_type == "BatchNormalization")
     assert elements + folded - statistics == PUBLISHED_PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_graph_counts_the_published_macs(name: str) -> None:
+    graph = load_graph(f"zoo:{name}")
+    assert graph.macs / 1e9 == pytest.approx(PUBLISHED_GMAC[name], abs=0.005)
+    assert graph.warnings == ()
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_graph_counts_weight_bytes_without_weights(name: str) -> None:
+    elements = sum(math.prod(t.dims) for t in load_zoo_model(name, weights=False).graph.initializer)
+    # The graph also counts what stands in Constant nodes: bounds of Clip, shapes.
+    assert 0 <= load_graph(f"zoo:{name}").parameters_bytes - 4 * elements < 10_000
 
 
 @pytest.mark.parametrize("name", zoo_names())
