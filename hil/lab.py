@@ -32,7 +32,7 @@ from hil.errors import LabError
 from hil.lab_types import Lab, LabLink, LabTarget, Shaping
 from hil.targets import DRIVERS
 
-__all__ = ["check_lab", "load_lab", "load_lab_system", "make_key", "save_lab"]
+__all__ = ["check_lab", "load_lab", "load_lab_system", "make_key", "save_key", "save_lab"]
 
 _SCHEMA = "edgecut/lab/1"
 _KEYS = ("schema", "system", "key_file", "emulated", "shaping", "targets", "links", "notes")
@@ -124,6 +124,11 @@ def make_key() -> bytes:
     return secrets.token_bytes(_MIN_KEY_BYTES)
 
 
+def save_key(path: Path, key: bytes) -> None:
+    """Write a key file, mode 0600. Raises LabError."""
+    _write(path, key.hex() + "\n")
+
+
 def save_lab(lab: Lab) -> Path:
     """Write ``lab.path`` and, beside it, its key file (mode 0600); both whole or not at all.
 
@@ -145,7 +150,7 @@ def save_lab(lab: Lab) -> Path:
         document["links"] = {name: {"host": a.host, "port": a.port} for name, a in lab.links.items()}
     if lab.notes:
         document["notes"] = list(lab.notes)
-    _write(key_path, lab.key.hex() + "\n")
+    save_key(key_path, lab.key)
     _write(lab.path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     return key_path
 
