@@ -66,3 +66,10 @@ def test_make_targets_of_the_readme_exist() -> None:
     wanted = set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= wanted <= targets
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_python_blocks_run(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        exec(compile(block, str(path), "exec"), {})
