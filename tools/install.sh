@@ -5,21 +5,26 @@
 set -eu
 venv=$1
 
-new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+candidates=${PYTHON:-python3 python3.13 python3.12 python3.11}
 
-python=
-for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
-    if new_enough "$candidate"; then
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+makes_environments() { "$1" -c 'import venv, ensurepip' 2>/dev/null; }
+
+python= bare=
+for candidate in $candidates; do
+    new_enough "$candidate" || continue
+    if makes_environments "$candidate"; then
         python=$candidate
         break
     fi
+    bare=${bare:-$candidate}
 done
-if [ -z "$python" ]; then
-    echo "Python 3.11 or newer is missing (tried ${PYTHON:-python3 python3.13 python3.12 python3.11}): apt-get install python3 python3-venv" >&2
+if [ -z "$python" ] && [ -n "$bare" ]; then
+    echo "$bare cannot make virtual environments: apt-get install python3-venv" >&2
     exit 1
 fi
-if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-    echo "$python cannot make virtual environments: apt-get install python3-venv" >&2
+if [ -z "$python" ]; then
+    echo "Python 3.11 or newer is missing (tried $candidates): apt-get install python3 python3-venv" >&2
     exit 1
 fi
 if ! command -v cc >/dev/null && ! command -v gcc >/dev/null; then
