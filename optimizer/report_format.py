@@ -1,4 +1,4 @@
-"""Figures as people read them: three significant digits, a fitting unit, SI seconds and joules, binary bytes."""
+"""Figures as people read them: three significant digits, a fitting unit, binary bytes."""
 
 from __future__ import annotations
 

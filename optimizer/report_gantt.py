@@ -101,7 +101,7 @@ def _views(bar: GanttBar, period_s: float) -> list[BarView]:
 
 def _name(label: str) -> str:
     """The telling end of a tensor's path."""
-    return fmt.shorten(label.rstrip("/").rsplit("/", 1)[-1], 24)
+    return fmt.shorten(label.rstrip("/").rsplit("/", 1)[-1], 20)
 
 
 def ticks(period_s: float, parts: int = 4) -> tuple[tuple[float, str], ...]:

@@ -15,7 +15,7 @@ from optimizer.report_words import proven_plan
 __all__ = ["Axis", "anchors", "make_axis", "pareto_svg"]
 
 _WIDTH, _HEIGHT = 480.0, 330.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 26.0, 50.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 16.0, 46.0, 50.0
 _LOG_FROM = 20.0
 """Ratio of largest to smallest value from which an axis is logarithmic."""
 _CHARACTER_PX = 6.3
@@ -115,7 +115,7 @@ def pareto_svg(
     placed = [at(m.x, m.y) for m in marks]
     parts = [
         f'<svg class="plot" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
-        f'aria-label="{escape(title)}"><text class="plot-title" x="{_LEFT:.0f}" y="14">{escape(title)}</text>'
+        f'aria-label="{escape(title)}"><text class="plot-title" x="0" y="14">{escape(title)}</text>'
     ]
     parts += _grid(x_axis, y_axis, at, y_label, y_format)
     parts += _bound_lines(x_axis, y_axis, at, bounds)
@@ -181,13 +181,12 @@ def _grid(
         parts.append(f'<path class="grid" d="M{_LEFT:.0f} {y:.1f}H{right:.0f}"/>')
         place = f'x="{_LEFT - 7:.0f}" y="{y + 4:.1f}"'
         parts.append(f'<text class="tick" {place} text-anchor="end">{y_format(value)}</text>')
-    middle = (_TOP + floor) / 2
     parts.append(f'<path class="axis" d="M{_LEFT:.0f} {_TOP:.0f}V{floor:.0f}H{right:.0f}"/>')
     parts.append(
         f'<text class="axis-name" x="{(_LEFT + right) / 2:.0f}" y="{_HEIGHT - 10:.0f}" text-anchor="middle">'
         f"throughput [1/s], better →{' (log)' if x_axis.log else ''}</text>"
-        f'<text class="axis-name" transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">'
-        f"← better, {escape(y_label)}{' (log)' if y_axis.log else ''}</text>"
+        f'<text class="axis-name" x="0" y="34">{escape(y_label)}, better ↓'
+        f"{' (log)' if y_axis.log else ''}</text>"
     )
     return parts
 

@@ -16,7 +16,7 @@ _PROVEN_GAP = 1e-4
 
 @dataclass(frozen=True)
 class Claim:
-    """What may be said of a plan in one objective; ``detail`` speaks of the best plan where that is another."""
+    """What may be said of a plan in one objective; ``detail`` speaks of the best plan if that is another."""
 
     level: Literal["proven", "bounded", "heuristic"]
     headline: str
@@ -47,7 +47,7 @@ def claim(objective: str, certificate: Certificate | None, score: Score) -> Clai
     best_words = fmt.quantity(certificate.value, certificate.unit)
     level = _level(certificate)
     if level == "heuristic":
-        return Claim("heuristic", "not proven", "" if attains else f"best found: {best_words}, not proven")
+        return Claim("heuristic", "not proven", "" if attains else f"best found: {best_words}")
     gap = certificate.gap or 0.0
     if attains and level == "proven":
         return Claim("proven", f"proven optimal{within}")

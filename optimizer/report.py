@@ -1,0 +1,92 @@
+"""report.html: one self-contained page about a plan. No network, no other files, legible without scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from optimizer import report_format as fmt
+from optimizer.report_data import ReportData
+from optimizer.report_gantt import gantt_rows, ticks
+from optimizer.report_graph import draw_graph
+from optimizer.report_segments import memory_bars, segment_rows, transfer_rows
+from optimizer.report_view import cards, certificate_rows, front_rows, measured_cells, pareto_plots
+
+__all__ = ["render_report", "write_report"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_report(data: ReportData) -> str:
+    """The page as HTML. Every name that comes from a model, system or user is escaped."""
+    score = data.plan.score
+    drawing = draw_graph(data)
+    page = (
+        _environment()
+        .from_string(_source("report.html.j2"))
+        .render(
+            data=data,
+            plan=data.plan,
+            style=Markup(_source("report.css")),
+            script=Markup(_source("report.js")),
+            cards=cards(data),
+            certificates=certificate_rows(data),
+            plots=[Markup(svg) for svg in pareto_plots(data)],
+            gantt=gantt_rows(data.system, data.timeline, score.occupancy_s, score.period_s),
+            ticks=ticks(score.period_s),
+            memory=memory_bars(data),
+            segments=segment_rows(data),
+            transfers=transfer_rows(data),
+            front=front_rows(data),
+            graph_svg=Markup(drawing.svg),
+            graph_model=Markup(drawing.model_json),
+            graph_has_blocks=drawing.has_blocks,
+            measured_cells=measured_cells,
+        )
+    )
+    # Paths of files may hold lone surrogates and names control characters; a page holds neither.
+    return page.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def write_report(data: ReportData, path: Path | str) -> None:
+    """Write the page in one step: readers see the old file or the new one. Raises OSError."""
+    target = Path(path)
+    text = render_report(data)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        seconds=fmt.time,
+        joules=fmt.energy,
+        rate=fmt.rate,
+        size=fmt.size,
+        percent=fmt.percent,
+        count=fmt.count,
+        spread=fmt.spread,
+    )
+    return environment
+
+
+@cache
+def _source(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
