@@ -28,6 +28,7 @@ MAX_OPENING_BYTES = 1024  # three texts of 255 and two nonces; strangers can mak
 MAX_SMALL_BYTES = 4096  # fixed fields and one sentence of text
 MAX_CHUNK_BYTES = 1 << 20  # of file data: headers cost nothing, and a small board can still hold one
 MAX_DOCUMENT_BYTES = 8 << 20  # a deployment of 10,000 tensors takes 3 MB
+MAX_ERROR_TEXT = 1000  # characters of an error; four bytes each still fit MAX_SMALL_BYTES
 MAX_TENSOR_BYTES = 1 << 30  # 100 float32 images of 1,600 x 1,600; a deployment bounds each exactly
 
 

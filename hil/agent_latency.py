@@ -1,0 +1,89 @@
+"""One frame at a time: latency from the frame's start to its completion, all by the source's clock."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from firmware_interface.errors import WireError
+from hil.agent_links import PING, send_token
+
+if TYPE_CHECKING:
+    from hil.agent_run import Run
+
+__all__ = ["LatencyRecorder"]
+
+PINGS = 50  # a median over these is steady to a few microseconds
+PING_TIMEOUT_S = 5.0
+
+
+class LatencyRecorder:
+    """Starts the next frame when the last one's token is back; first times the token's way.
+
+    A sample is the time from the frame's start until its completion token has come back from the sink. The
+    token's way back is taken as half the round trip of a ping along the same way, measured before.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._started_ns: dict[int, int] = {}
+        self._samples_ns: list[int] = []
+        self._round_trips_ns: list[int] = []
+        self._ping_back = threading.Event()
+
+    def frame_started(self, frame: int) -> None:
+        """An input of the frame is taken now."""
+        self._started_ns[frame] = time.monotonic_ns()
+
+    def token_arrived(self, channel: int, sequence: int) -> None:
+        """A completion (``sequence`` frames are complete) or a ping is back. Raises WireError."""
+        now = time.monotonic_ns()
+        if channel == PING:
+            self._ping_back.set()
+            return
+        start = self._started_ns.pop(sequence - 1, None)
+        if start is not None:
+            self._samples_ns.append(now - start)
+        self._run.progress.complete(sequence)
+        self._run.kick_senders()
+
+    def calibrate(self) -> None:
+        """Thread at the source: time the token's way, then let the frames go."""
+        run = self._run
+        try:
+            if run.deployment.source != run.deployment.sink:
+                for number in range(PINGS):
+                    self._ping_once(number)
+        except WireError as error:
+            run.fail(f"timing the way to the sink: {error}")
+            return
+        run.progress.open_gate()
+        run.kick_senders()
+
+    def _ping_once(self, number: int) -> None:
+        if self._run.progress.stopped:
+            return
+        self._ping_back.clear()
+        start = time.monotonic_ns()
+        send_token(self._run, PING, number)
+        if self._ping_back.wait(PING_TIMEOUT_S):
+            self._round_trips_ns.append(time.monotonic_ns() - start)
+        else:
+            self._run.fail(f"no answer from the sink to a ping within {PING_TIMEOUT_S} s")
+
+    def done(self, frames: int) -> bool:
+        """Whether all samples are in; only the source takes any."""
+        source = self._run.deployment.board == self._run.deployment.source
+        return not source or len(self._samples_ns) >= frames
+
+    def close(self) -> None:
+        """Let `calibrate` see the end."""
+        self._ping_back.set()
+
+    def as_document(self) -> dict[str, Any]:
+        """For STATISTICS: samples as measured, and what is to be taken off them."""
+        trips = self._round_trips_ns
+        back = round(statistics.median(trips) / 2) if trips else 0
+        return {"samples_ns": list(self._samples_ns), "return_ns": back, "pings": len(trips)}

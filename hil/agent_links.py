@@ -1,0 +1,211 @@
+"""The wire side of a run: senders that follow the plan's cyclic lists, receivers that fill slots."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from firmware_interface.errors import FramingError, WireError
+from firmware_interface.framing import FLAG_BACK, Header
+from firmware_interface.messages import Type
+from firmware_interface.transport import Connection, Unsent
+from hil.agent_deployment import Step
+
+if TYPE_CHECKING:
+    from hil.agent_run import Run
+
+__all__ = ["COMPLETION", "PING", "LinkCounters", "Sender", "send_token", "serve_in_link", "serve_out_link"]
+
+COMPLETION, PING = 0, 1  # channels of TOKEN: a frame is complete; the way is timed
+
+
+class LinkCounters:
+    """What crossed one link, seen from one end."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.bytes = 0
+        self.busy_ns = 0
+        """Sending end: time in the socket. Receiving end: from the header to the last byte."""
+
+    def add(self, size: int, busy_ns: int) -> None:
+        """One tensor more."""
+        self.messages += 1
+        self.bytes += size
+        self.busy_ns += busy_ns
+
+    def as_document(self) -> dict[str, int]:
+        """For STATISTICS."""
+        return {"messages": self.messages, "bytes": self.bytes, "busy_ns": self.busy_ns}
+
+
+class Sender:
+    """Serves the hops of one resource that leave this board, in the order of its cyclic list.
+
+    Whoever makes a hop ready starts it (`kick`), without waking anybody: on one core a thread that must be
+    woken for every tensor costs as much as a small tensor itself. What the kernel does not take at once is
+    finished by the sender's own thread, so that computing never waits for the wire.
+    """
+
+    def __init__(self, run: Run, name: str, steps: Sequence[Step]) -> None:
+        self._run, self.name, self._steps = run, name, steps
+        self._last_stage = max((s.stage for s in steps), default=0)
+        self._turn, self._index = 0, -1
+        self._frame = 0
+        self._busy = False
+        self._unsent: Unsent = ()
+        self._started_ns = 0
+        self._handed_over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.done = not steps
+        self.sent: dict[tuple[int, str], int] = {(s.tensor, s.link): 0 for s in steps}
+        self.attended: dict[tuple[int, str], int] = {}
+        """Hops that the processor attends: how many frames it is ready for."""
+        self._advance()
+
+    def state(self) -> str:
+        """What is sent or waited for, for statistics."""
+        if self.done:
+            return "done"
+        step = self._steps[self._index]
+        name = self._run.deployment.tensors[step.tensor].name
+        return f"{'sends' if self._busy else 'waits for'} {name} frame {self._frame}"
+
+    def kick(self) -> None:
+        """Something has changed: send what is ready, unless somebody is at it."""
+        with self._run.progress.lock:
+            if self._busy or not self._ready():
+                return
+            self._busy = True
+        self._work(inline=True)
+
+    def thread(self) -> None:
+        """Finish what `kick` could not hand over at once, until the run stops."""
+        while True:
+            self._handed_over.get()
+            if self._run.progress.stopped:
+                return
+            self._work(inline=False)
+
+    def release_thread(self) -> None:
+        """Let the thread see that the run has stopped."""
+        self._handed_over.put(None)
+
+    def _advance(self) -> None:
+        """To the next entry of the list that has a frame; under the lock except at the start."""
+        limit = self._run.progress.limit
+        while not self.done:
+            self._index += 1
+            if self._index == len(self._steps):
+                self._index = 0
+                self._turn += 1
+                self.done = self._turn - self._last_stage >= limit
+            self._frame = self._turn - self._steps[self._index].stage
+            if 0 <= self._frame < limit:
+                return
+
+    def _ready(self) -> bool:
+        progress = self._run.progress
+        if progress.stopped:
+            return False
+        if self._frame >= progress.limit:
+            self._advance()
+        if self.done:
+            return False
+        step = self._steps[self._index]
+        attended = self.attended.get((step.tensor, step.link))
+        if attended is not None and attended <= self._frame:
+            return False
+        return self._run.may_take(step.tensor, self._frame)
+
+    def _work(self, inline: bool) -> None:
+        try:
+            if not inline:
+                self._finish()
+            while self._busy:
+                if not self._start():
+                    if inline:
+                        self._handed_over.put(None)
+                        return
+                    self._finish()
+        except WireError as error:
+            self._run.fail(f"link {self._steps[self._index].link}: {error}")
+
+    def _start(self) -> bool:
+        """Begin the current hop; True when the kernel took all of it."""
+        step, frame = self._steps[self._index], self._frame
+        self._started_ns = time.monotonic_ns()
+        connection = self._run.out_connection(step.link)
+        self._unsent = connection.start_tensor(step.tensor, frame, self._run.view(step.tensor, frame))
+        if self._unsent:
+            return False
+        self._sent(step, frame)
+        return True
+
+    def _finish(self) -> None:
+        step, frame = self._steps[self._index], self._frame
+        unsent, self._unsent = self._unsent, ()
+        self._run.out_connection(step.link).finish_tensor(unsent)
+        self._sent(step, frame)
+
+    def _sent(self, step: Step, frame: int) -> None:
+        size = self._run.deployment.tensors[step.tensor].size_bytes
+        self._run.sent[step.link].add(size, time.monotonic_ns() - self._started_ns)
+        progress = self._run.progress
+        with progress.lock:
+            self.sent[step.tensor, step.link] = frame + 1
+            if self.attended:
+                progress.wake()
+            self._advance()
+            self._busy = self._ready()
+
+
+def serve_in_link(run: Run, link: str, connection: Connection, header: Header) -> None:
+    """Handle one message that came by an incoming link. Raises WireError."""
+    if header.type is Type.TENSOR:
+        _receive_tensor(run, link, connection, header)
+    elif header.type is Type.TOKEN and not header.flags & FLAG_BACK:
+        send_token(run, header.channel, header.sequence)
+    else:
+        raise FramingError("type", expected="TENSOR or TOKEN", got=str(header))
+
+
+def _receive_tensor(run: Run, link: str, connection: Connection, header: Header) -> None:
+    tensor = run.deployment.tensors.get(header.channel)
+    if tensor is None or tensor.from_link != link or header.length != tensor.size_bytes:
+        raise FramingError("tensor", expected=f"one of link {link} with its size", got=str(header))
+    progress, frame = run.progress, header.sequence
+    if frame != progress.available[tensor.id] or frame >= progress.ended[tensor.id] + tensor.depth:
+        expected = f"frame {progress.available[tensor.id]}, at most {tensor.depth} alive"
+        raise FramingError("sequence", expected=expected, got=str(header))
+    start = time.monotonic_ns()
+    connection.receive_into(run.view(tensor.id, frame))
+    run.received[link].add(tensor.size_bytes, time.monotonic_ns() - start)
+    run.publish(tensor, frame)
+
+
+def serve_out_link(run: Run, link: str, header: Header) -> None:
+    """Handle one message that came back on an outgoing link. Raises WireError."""
+    if header.type is Type.CREDIT:
+        tensor = run.deployment.tensors.get(header.channel)
+        if tensor is None or link not in tensor.to_links:
+            raise FramingError("tensor", expected=f"one of link {link}", got=str(header))
+        run.use(tensor, link, header.sequence)
+    elif header.type is Type.TOKEN and header.flags & FLAG_BACK:
+        send_token(run, header.channel, header.sequence, back=True)
+    else:
+        raise FramingError("type", expected="CREDIT or returning TOKEN", got=str(header))
+
+
+def send_token(run: Run, channel: int, sequence: int, *, back: bool = False) -> None:
+    """Pass a token on: outwards until the sink, which turns it round, then back until the source."""
+    deployment = run.deployment
+    if not back and deployment.board != deployment.sink:
+        connection = run.out_connection(deployment.token_out)
+        connection.send_signal(Type.TOKEN, channel=channel, sequence=sequence)
+    elif deployment.board != deployment.source:
+        connection = run.in_connection(deployment.token_in)
+        connection.send_signal(Type.TOKEN, channel=channel, sequence=sequence, flags=FLAG_BACK)
+    else:
+        run.token_arrived(channel, sequence)

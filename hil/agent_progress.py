@@ -1,0 +1,122 @@
+"""What has happened on this board: which frames are here, which are used up, and who waits for what.
+
+The counters follow PROTOCOL.md, section 6: ``available[t]`` frames of tensor t are (or were) on this board;
+``ended[t]`` of them are used up by everybody downstream, so that their slots may be filled again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+__all__ = ["NO_LIMIT", "Progress", "Waiter"]
+
+NO_LIMIT = 1 << 62
+
+
+class Waiter:
+    """One thread that waits now and then. ``waiting_for`` is said in statistics and error messages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting_for = ""
+        self.ready: Callable[[], bool] | None = None
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
+class Progress:
+    """Counters behind one lock. Waiting threads are woken only when what they wait for is true."""
+
+    def __init__(self, tensors: Iterable[int]) -> None:
+        self.lock = threading.Lock()
+        self.available = dict.fromkeys(tensors, 0)
+        self.ended = dict.fromkeys(self.available, 0)
+        self.users: dict[int, dict[str, int]] = {t: {} for t in self.available}
+        """By tensor: how many frames each local consumer, link and sink has used up."""
+        self.limit = NO_LIMIT
+        """Frames below this are served."""
+        self.completed = 0
+        """Frames whose completion this board (as the source, one frame at a time) knows of."""
+        self.gate_open = True
+        """False: the source starts no frame yet."""
+        self.stopped = False
+        self.failure = ""
+        self._waiting: list[Waiter] = []
+
+    def set_users(self, tensor: int, users: Iterable[str]) -> None:
+        """Those whose use of a tensor must end before a slot is free. Without any it is free at once."""
+        self.users[tensor] = dict.fromkeys(users, 0)
+        if not self.users[tensor]:
+            self.ended[tensor] = NO_LIMIT
+
+    def wait(self, waiter: Waiter, ready: Callable[[], bool], waiting_for: str) -> None:
+        """Block until ``ready()``, which is called under the lock, is true or everything stops."""
+        with self.lock:
+            if self.stopped or ready():
+                return
+            waiter.ready, waiter.waiting_for = ready, waiting_for
+            self._waiting.append(waiter)
+        waiter.gate.acquire()
+
+    def wake(self) -> None:
+        """Let those go on whose condition has become true. Call with the lock held, after any change."""
+        if not self._waiting:
+            return
+        still: list[Waiter] = []
+        for waiter in self._waiting:
+            if self.stopped or (waiter.ready is not None and waiter.ready()):
+                waiter.ready, waiter.waiting_for = None, ""
+                waiter.gate.release()
+            else:
+                still.append(waiter)
+        self._waiting = still
+
+    def publish(self, tensor: int, count: int) -> None:
+        """``count`` frames of a tensor are here now."""
+        with self.lock:
+            self.available[tensor] = count
+            self.wake()
+
+    def use(self, tensor: int, user: str, count: int) -> int | None:
+        """A user has used up ``count`` frames; the new number of frames used up by all, None if unchanged."""
+        with self.lock:
+            users = self.users[tensor]
+            users[user] = count
+            ended = min(users.values())
+            if ended <= self.ended[tensor]:
+                return None
+            self.ended[tensor] = ended
+            self.wake()
+            return ended
+
+    def set_limit(self, frames: int) -> None:
+        """Serve only frames below ``frames``."""
+        with self.lock:
+            self.limit = frames
+            self.wake()
+
+    def complete(self, count: int) -> None:
+        """The source learns that ``count`` frames are complete."""
+        with self.lock:
+            self.completed = count
+            self.wake()
+
+    def open_gate(self) -> None:
+        """The source may start frames."""
+        with self.lock:
+            self.gate_open = True
+            self.wake()
+
+    def stop(self, failure: str = "") -> None:
+        """End all waiting; the first reason is kept."""
+        with self.lock:
+            if failure and not self.failure and not self.stopped:
+                self.failure = failure
+            self.stopped = True
+            self.wake()
+
+    def waits(self) -> dict[str, str]:
+        """Who waits for what, by name."""
+        with self.lock:
+            return {w.name: w.waiting_for for w in self._waiting}

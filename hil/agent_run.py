@@ -1,0 +1,353 @@
+"""One run of a deployment on this board: from START to FINISH.
+
+Every processor has a thread that follows its cyclic list: in turn m it serves frame m - stage of each entry,
+in order. Everything else happens in the threads that bring the news: a receiver that has filled a slot also
+forwards it, a worker that has made a tensor also sends it (see `agent_links.Sender`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from firmware_interface.errors import WireError
+from firmware_interface.messages import Mode, Type
+from firmware_interface.transport import Connection
+from hil.agent_deployment import Deployment, Step, Tensor
+from hil.agent_latency import LatencyRecorder
+from hil.agent_links import LinkCounters, Sender
+from hil.agent_model import ORT_ERRORS, Array, Runner
+from hil.agent_progress import NO_LIMIT, Progress, Waiter
+from hil.agent_sink import Sink
+
+__all__ = ["Run"]
+
+JOIN_TIMEOUT_S = 5.0  # a thread can be inside one inference, which nothing interrupts
+
+
+class Run:
+    """The state of a run. Made by START; after FINISH its statistics stay readable."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        mode: Mode,
+        frames: int,
+        runners: Mapping[str, Runner],
+        slots: Mapping[int, Sequence[Array]],
+        out_connections: Mapping[str, Connection],
+        in_connections: Mapping[str, Connection],
+        stimuli: int,
+    ) -> None:
+        self.deployment, self.mode = deployment, mode
+        self.progress = Progress(deployment.tensors)
+        self.progress.limit = frames or NO_LIMIT
+        self._views = {t: [a.reshape(-1).view(np.uint8).data for a in arrays] for t, arrays in slots.items()}
+        self._out, self._in = out_connections, in_connections
+        self.sent = {name: LinkCounters() for name in deployment.out_links}
+        self.received = {name: LinkCounters() for name in deployment.in_links}
+        self.started = 0
+        """Frames of which an input has been taken, at the source."""
+        self.sink = Sink(self, stimuli) if any(t.to_sink for t in deployment.tensors.values()) else None
+        self.latency = LatencyRecorder(self) if mode is Mode.LATENCY else None
+        self._register_users()
+        self._senders = [Sender(self, k, self._order(steps)) for k, steps in deployment.senders.items()]
+        self._senders_of: dict[int, list[Sender]] = {t: [] for t in deployment.tensors}
+        for sender in self._senders:
+            for tensor, _ in sender.sent:
+                self._senders_of[tensor].append(sender)
+        self._workers = [
+            _Worker(self, key, self._order(steps), runners) for key, steps in deployment.processors.items()
+        ]
+        self._threads: list[threading.Thread] = []
+        self._start_ns = time.monotonic_ns()
+
+    def _register_users(self) -> None:
+        for tensor in self.deployment.tensors.values():
+            users = (*tensor.consumers, *tensor.to_links, *(["sink"] if tensor.to_sink else []))
+            self.progress.set_users(tensor.id, users)
+
+    def _order(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The list as the mode serves it: one frame alone goes by (stage, position) and has no stages."""
+        if self.mode is not Mode.LATENCY:
+            return steps
+        return [replace(s, stage=0) for s in sorted(steps, key=lambda s: s.stage)]
+
+    # What happens, and who is told
+
+    def view(self, tensor: int, frame: int) -> memoryview:
+        """The bytes of a tensor's slot for a frame."""
+        views = self._views[tensor]
+        return views[frame % len(views)]
+
+    def out_connection(self, link: str) -> Connection:
+        """Connection of a link that leaves this board."""
+        return self._out[link]
+
+    def in_connection(self, link: str) -> Connection:
+        """Connection of a link that arrives here."""
+        return self._in[link]
+
+    def may_take(self, tensor: int, frame: int) -> bool:
+        """Whether a segment or hop may take a tensor's frame now; True is a promise to. Under the lock."""
+        if self.deployment.tensors[tensor].origin != "input":
+            return self.progress.available[tensor] > frame
+        return self._may_take_input(tensor, frame)
+
+    def _may_take_input(self, tensor: int, frame: int) -> bool:
+        progress = self.progress
+        if not progress.gate_open or progress.ended[tensor] + self.deployment.tensors[tensor].depth <= frame:
+            return False
+        if self.mode is Mode.RUN and progress.available[tensor] <= frame:
+            return False
+        if self.mode is Mode.LATENCY and progress.completed < frame:
+            return False
+        if frame >= self.started:
+            self.started = frame + 1
+            if self.latency is not None:
+                self.latency.frame_started(frame)
+        return True
+
+    def publish(self, tensor: Tensor, frame: int) -> None:
+        """A tensor's frame is here now: made, or arrived."""
+        self.progress.publish(tensor.id, frame + 1)
+        for sender in self._senders_of[tensor.id]:
+            sender.kick()
+        if tensor.to_sink and self.sink is not None and self.mode is not Mode.RUN:
+            self.sink.arrived(tensor, frame)
+
+    def use(self, tensor: Tensor, user: str, count: int) -> None:
+        """A user of a tensor has used up ``count`` frames; when all have, the way back is told."""
+        ended = self.progress.use(tensor.id, user, count)
+        if ended is None:
+            return
+        if tensor.origin == "link":
+            self._in[tensor.from_link].send_signal(Type.CREDIT, channel=tensor.id, sequence=ended)
+        elif tensor.origin == "input":
+            for sender in self._senders_of[tensor.id]:
+                sender.kick()
+
+    def token_arrived(self, channel: int, sequence: int) -> None:
+        """At the source: a completion token, or a ping that is back."""
+        if self.latency is not None:
+            self.latency.token_arrived(channel, sequence)
+
+    def kick_senders(self) -> None:
+        """A limit or gate has changed."""
+        for sender in self._senders:
+            sender.kick()
+
+    def fail(self, reason: str) -> None:
+        """The run is over; the reason is reported when the host asks."""
+        self.progress.stop(reason)
+        for sender in self._senders:
+            sender.release_thread()
+
+    # Control
+
+    def start(self) -> None:
+        """Start the threads."""
+        jobs = [(w.name, w.run) for w in self._workers] + [(s.name, s.thread) for s in self._senders]
+        if self.sink is not None and self.mode is Mode.RUN:
+            jobs.append(("sink", self.sink.deliver))
+        if self.latency is not None and self.deployment.board == self.deployment.source:
+            self.progress.gate_open = False
+            jobs.append(("latency", self.latency.calibrate))
+        for name, job in jobs:
+            self._threads.append(threading.Thread(target=job, name=f"run {name}", daemon=True))
+        for thread in self._threads:
+            thread.start()
+        self.kick_senders()
+
+    def stop_input(self) -> int:
+        """Start no further frame; the number of frames that will be completed."""
+        with self.progress.lock:
+            self.progress.limit = min(self.progress.limit, self.started)
+            self.progress.wake()
+            frames = self.progress.limit
+        self.kick_senders()
+        return frames
+
+    def limit_frames(self, frames: int) -> None:
+        """Serve frames below ``frames`` and be done."""
+        self.progress.set_limit(frames)
+        self.kick_senders()
+
+    def drained(self) -> bool:
+        """Whether all frames below the limit are served here and all credits have come back."""
+        limit = self.progress.limit
+        if not all(w.done for w in self._workers) or not all(s.done for s in self._senders):
+            return False
+        if self.sink is not None and self.sink.frames < limit:
+            return False
+        if self.latency is not None and not self.latency.done(limit):
+            return False
+        users = self.progress.users
+        return all(self.progress.ended[t] >= limit for t in self.deployment.tensors if users[t])
+
+    def close(self) -> None:
+        """Stop and join all threads."""
+        self.progress.stop()
+        for sender in self._senders:
+            sender.release_thread()
+        if self.latency is not None:
+            self.latency.close()
+        for thread in self._threads:
+            thread.join(JOIN_TIMEOUT_S)
+
+    def statistics(self) -> dict[str, Any]:
+        """All counters since START."""
+        waits = self.progress.waits()
+        waits.update({s.name: s.state() for s in self._senders})
+        return {
+            "mode": self.mode.name.lower(),
+            "failure": self.progress.failure,
+            "time_ns": time.monotonic_ns(),
+            "start_ns": self._start_ns,
+            "started": self.started,
+            "processors": {w.name: w.as_document() for w in self._workers},
+            "sent": {k: v.as_document() for k, v in self.sent.items()},
+            "received": {k: v.as_document() for k, v in self.received.items()},
+            "sink": self.sink.as_document() if self.sink is not None else None,
+            "latency": self.latency.as_document() if self.latency is not None else None,
+            "waiting": waits,
+        }
+
+
+class _SegmentStep:
+    """A segment's entry in a processor's list, with what it needs at hand."""
+
+    def __init__(self, run: Run, step: Step, runner: Runner) -> None:
+        segment = run.deployment.segments[step.segment]
+        tensors = run.deployment.tensors
+        self.stage, self.name, self.runner = step.stage, step.segment, runner
+        self.inputs = [tensors[t] for t in segment.inputs]
+        self.outputs = [tensors[t] for t in segment.outputs]
+        self._run, self._progress = run, run.progress
+        # Inputs of the model last: taking one is a promise, made when all else is there.
+        self._taken = sorted((t.id for t in self.inputs), key=lambda t: tensors[t].origin == "input")
+        self._room = [(t.id, t.depth) for t in self.outputs]
+        self.frame = 0
+        self.frames = self.compute_ns = self.compute_max_ns = 0
+
+    def ready(self) -> bool:
+        """Whether the frame's inputs are here and its outputs have room; or it is not to be served at all."""
+        progress, frame = self._progress, self.frame
+        if frame >= progress.limit:
+            return True
+        for tensor, depth in self._room:
+            if progress.ended[tensor] + depth <= frame:
+                return False
+        return all(self._run.may_take(t, frame) for t in self._taken)
+
+    def serve(self) -> int:
+        """Run the frame and tell everybody; when the computing ended."""
+        start = time.monotonic_ns()
+        self.runner.run(self.frame)
+        end = time.monotonic_ns()
+        self.frames += 1
+        self.compute_ns += end - start
+        self.compute_max_ns = max(self.compute_max_ns, end - start)
+        for tensor in self.outputs:
+            self._run.publish(tensor, self.frame)
+        for tensor in self.inputs:
+            self._run.use(tensor, self.name, self.frame + 1)
+        return end
+
+
+class _AttendStep:
+    """A hop that occupies the processor too (its link does not overlap): it waits until the hop is over."""
+
+    def __init__(self, run: Run, step: Step) -> None:
+        self.stage, self.frame = step.stage, 0
+        self._run, self._step = run, step
+        tensor = run.deployment.tensors[step.tensor]
+        self.name = f"{tensor.name}@{step.link}"
+        self._senders = [s for s in run._senders_of[step.tensor] if (step.tensor, step.link) in s.sent]
+        for sender in self._senders:
+            sender.attended[step.tensor, step.link] = 0
+
+    def ready(self) -> bool:
+        """Whether the hop is over: sent, or arrived."""
+        progress, key = self._run.progress, (self._step.tensor, self._step.link)
+        if self.frame >= progress.limit:
+            return True
+        if self._senders:
+            return all(s.sent[key] > self.frame for s in self._senders)
+        return progress.available[self._step.tensor] > self.frame
+
+    def attend(self) -> None:
+        """The processor is there: the hop may begin."""
+        for sender in self._senders:
+            with self._run.progress.lock:
+                sender.attended[self._step.tensor, self._step.link] = self.frame + 1
+            sender.kick()
+
+
+class _Worker:
+    """One processor: its cyclic list, followed to the letter."""
+
+    def __init__(self, run: Run, name: str, steps: Sequence[Step], runners: Mapping[str, Runner]) -> None:
+        self._run, self.name = run, name
+        self._steps = [
+            _SegmentStep(run, s, runners[s.segment]) if s.segment else _AttendStep(run, s) for s in steps
+        ]
+        self._waiter = Waiter(name)
+        self.done = False
+        self.wait_ns = self.send_ns = 0
+
+    def run(self) -> None:
+        """Thread: serve turns until every entry is past the limit."""
+        try:
+            turn = 0
+            while self._turn(turn):
+                turn += 1
+            self.done = not self._run.progress.stopped
+        except WireError as error:
+            self._run.fail(f"processor {self.name}: {error}")
+        except ORT_ERRORS as error:
+            self._run.fail(f"processor {self.name}: ONNX Runtime: {error}")
+
+    def _turn(self, turn: int) -> bool:
+        """Serve one turn; False when no entry has anything left to do."""
+        progress, live = self._run.progress, False
+        for step in self._steps:
+            step.frame = turn - step.stage
+            if step.frame < 0:
+                live = True
+                continue
+            begin = time.monotonic_ns()
+            if isinstance(step, _AttendStep) and step.frame < progress.limit:
+                step.attend()
+            progress.wait(self._waiter, step.ready, f"{step.name} frame {step.frame}")
+            self.wait_ns += time.monotonic_ns() - begin
+            if progress.stopped:
+                return False
+            if step.frame >= progress.limit:
+                continue
+            live = True
+            if isinstance(step, _SegmentStep):
+                end = step.serve()
+                self.send_ns += time.monotonic_ns() - end
+        return live
+
+    def as_document(self) -> dict[str, Any]:
+        """For STATISTICS."""
+        return {
+            "wait_ns": self.wait_ns,
+            "send_ns": self.send_ns,
+            "segments": {
+                s.name: {
+                    "frames": s.frames,
+                    "compute_ns": s.compute_ns,
+                    "compute_max_ns": s.compute_max_ns,
+                }
+                for s in self._steps
+                if isinstance(s, _SegmentStep)
+            },
+        }
