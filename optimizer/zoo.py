@@ -31,6 +31,7 @@ import tempfile
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ def fill_weights(model: onnx.ModelProto, names: Collection[str] | None = None) -
         if is_stub(tensor) and (names is None or tensor.name in names):
             elements = seeded_elements(tensor)
             del tensor.external_data[:]
-            tensor.data_location = onnx.TensorProto.DEFAULT
+            tensor.ClearField("data_location")
             tensor.raw_data = elements.tobytes()
 
 
@@ -126,16 +127,49 @@ def materialize(name: str, path: Path | None = None) -> Path:
         if path.is_file():
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-    model = load_zoo_model(name)
+    model = load_zoo_model(name, weights=False)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
-            file.write(model.SerializeToString())
+            _write_filled(model, file)
             file.close()
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def _write_filled(model: onnx.ModelProto, file: IO[bytes]) -> None:
+    """Write the model with its weights, one at a time: serialising it whole takes five times its size.
+
+    Protobuf merges the parts of a message that comes in parts: first the model without initializers, then for
+    each of them a model that holds a graph that holds nothing else.
+    """
+    initializers = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    file.write(model.SerializeToString())
+    for tensor in initializers:
+        elements = seeded_elements(tensor) if is_stub(tensor) else None
+        if elements is not None:
+            tensor = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        head = tensor.SerializeToString()
+        if elements is not None:
+            head += _length_prefix(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, elements.nbytes)
+        size = len(head) + (0 if elements is None else elements.nbytes)
+        inner = _length_prefix(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, size)
+        file.write(_length_prefix(onnx.ModelProto.GRAPH_FIELD_NUMBER, len(inner) + size) + inner + head)
+        if elements is not None:
+            file.write(elements.data)
+
+
+def _length_prefix(field: int, length: int) -> bytes:
+    """Protobuf's opening of a field of that length: tag (wire type 2), then the length, seven bits a byte."""
+    out = bytearray([field << 3 | 2])
+    while length > 0x7F:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    out.append(length)
+    return bytes(out)
 
 
 def _graph_bytes(name: str) -> bytes:

@@ -219,7 +219,13 @@ def test_only_named_weights_are_filled() -> None:
 def test_materialized_file_is_a_complete_model(tmp_path: Path) -> None:
     path = materialize("squeezenet1_1", tmp_path / "net.onnx")
     onnx.checker.check_model(str(path), full_check=True)
+    assert onnx.load(path) == load_zoo_model("squeezenet1_1")
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_materialized_file_of_a_network_with_inline_constants(tmp_path: Path) -> None:
+    path = materialize("mobilenet_v2", tmp_path / "net.onnx")
+    assert onnx.load(path) == load_zoo_model("mobilenet_v2")
 
 
 def test_materialize_writes_the_cached_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
