@@ -1,0 +1,386 @@
+"""From an assignment to a complete schedule: segments, transfers, cyclic orders with stages, depths.
+
+``evaluate()`` judges what is made here; nothing in this file is a cost function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizer.cycle_ratio import maximum_cycle_ratio, violated_cycle
+from optimizer.evaluate import (
+    Schedule,
+    data_arcs,
+    depth_arcs,
+    memory_use,
+    order_arcs,
+    resource_occupancy_s,
+    start_times,
+)
+from optimizer.events import Events, build_events, build_transfers
+from optimizer.plan import Segment, Slot, Transfer
+from optimizer.problem import Problem
+
+__all__ = ["complete", "contiguous_segments"]
+
+Assignment = npt.NDArray[np.int64]
+_EPSILON = 1e-9
+
+
+def contiguous_segments(problem: Problem, assignment: Assignment) -> tuple[Segment, ...] | None:
+    """One segment a used processor, in pipeline order; None where the segments wait for each other in a ring.
+
+    ``assignment``: (n,) processor index by operator.
+    """
+    used = np.unique(assignment).tolist()
+    after = _precedence(problem, assignment)
+    ranked: list[int] = []
+    left = set(used)
+    while left:
+        free = [q for q in used if q in left and not any(p in left for p in after.get(q, ()))]
+        if not free:
+            return None
+        ranked.append(free[0])
+        left.remove(free[0])
+    return tuple(
+        Segment(
+            name=f"s{i}",
+            processor=problem.processors[q].key,
+            precision=problem.precisions[q],
+            operators=tuple(np.flatnonzero(assignment == q).tolist()),
+        )
+        for i, q in enumerate(ranked)
+    )
+
+
+def _precedence(problem: Problem, assignment: Assignment) -> dict[int, set[int]]:
+    """Processors that must come before each processor."""
+    tables = problem.tables
+    makers = tables.producer[tables.consumer_tensor]
+    inner = makers >= 0
+    before = assignment[makers[inner]]
+    behind = assignment[tables.consumer_operator[inner]]
+    differ = before != behind
+    after: dict[int, set[int]] = {}
+    for p, q in set(zip(before[differ].tolist(), behind[differ].tolist(), strict=True)):
+        after.setdefault(q, set()).add(p)
+    return after
+
+
+def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:
+    """Orders, stages and depths for the segments: the shortest period we find, then latency, then buffers.
+
+    Raises Unroutable.
+    """
+    transfers = build_transfers(problem, segments)
+    events = build_events(problem, segments, transfers)
+    orders = best_orders(events)
+    depths = smallest_depths(events, orders, transfers)
+    schedule = Schedule(tuple(segments), _with_depths(transfers, depths), orders)
+    return _fit_memory(problem, schedule, events)
+
+
+def _with_depths(transfers: Sequence[Transfer], depths: Sequence[int]) -> tuple[Transfer, ...]:
+    return tuple(replace(t, depth=d) for t, d in zip(transfers, depths, strict=True))
+
+
+def best_orders(events: Events) -> dict[str, tuple[Slot, ...]]:
+    """Cyclic lists with stages: latency-first lists, staged so that the period is as short as can be.
+
+    Without rendezvous the busiest resource alone sets the period, whatever the lists; where an activity holds
+    several resources at once, several placements are tried.
+    """
+    starts = _frame_alone(events)
+    floor = max(resource_occupancy_s(events).values(), default=0.0)
+    candidates = [_staged(events, starts, floor)]
+    if any(len(r) > 1 for r in events.resources):
+        candidates += _rendezvous_orders(events, starts, floor)
+    return min(candidates, key=lambda orders: _unbuffered_period(events, orders))
+
+
+def _unbuffered_period(events: Events, orders: Mapping[str, Sequence[Slot]]) -> float:
+    floor = max(resource_occupancy_s(events).values(), default=0.0)
+    arcs = data_arcs(events) + order_arcs(events, orders)
+    return maximum_cycle_ratio(len(events.names), arcs, at_least=floor)
+
+
+def _tails(events: Events) -> list[float]:
+    """Longest way from the start of each activity to the end of the frame."""
+    nodes = len(events.names)
+    tail = list(events.duration_s)
+    for i, _, lag, _ in events.depth_arcs:
+        tail[i] = max(tail[i], events.duration_s[i] + lag)
+    for _ in range(nodes):
+        changed = False
+        for i, j, lag in events.arcs:
+            length = events.duration_s[i] + lag + tail[j]
+            if length > tail[i] * (1 + 1e-15):
+                tail[i] = length
+                changed = True
+        if not changed:
+            break
+    return tail
+
+
+def _frame_alone(events: Events) -> list[float]:
+    """Start times of one frame alone by list scheduling; the best of a few priority rules."""
+    tail = _tails(events)
+    rules = [
+        [(-tail[i], i) for i in range(len(tail))],
+        [(-(tail[i] - events.duration_s[i]), i) for i in range(len(tail))],
+        [(events.duration_s[i], i) for i in range(len(tail))],
+    ]
+    if all(len(members) <= 1 for members in _by_resource(events).values()):
+        rules = rules[:1]
+    best: list[float] = []
+    makespan = math.inf
+    for rule in rules:
+        starts = _list_schedule(events, rule)
+        end = max((s + tail[i] for i, s in enumerate(starts)), default=0.0)
+        if end < makespan - _EPSILON * max(end, 1e-30):
+            best, makespan = starts, end
+    return best
+
+
+def _by_resource(events: Events) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for i, resources in enumerate(events.resources):
+        for resource in resources:
+            members.setdefault(resource, []).append(i)
+    return members
+
+
+def _list_schedule(events: Events, priority: Sequence[tuple[float, int]]) -> list[float]:
+    """Serial schedule generation: of the activities that could start earliest, the most urgent goes first."""
+    nodes = len(events.names)
+    before: list[list[tuple[int, float]]] = [[] for _ in range(nodes)]
+    for i, j, lag in events.arcs:
+        before[j].append((i, events.duration_s[i] + lag))
+    start = [-1.0] * nodes
+    free: dict[str, float] = {}
+    open_ = set(range(nodes))
+    while open_:
+        earliest = {
+            i: max(
+                max((start[p] + length for p, length in before[i]), default=0.0),
+                max((free.get(r, 0.0) for r in events.resources[i]), default=0.0),
+            )
+            for i in open_
+            if all(start[p] >= 0 for p, _ in before[i])
+        }
+        now = min(earliest.values())
+        chosen = min((i for i, t in earliest.items() if t <= now), key=lambda i: priority[i])
+        start[chosen] = earliest[chosen]
+        for r in events.resources[chosen]:
+            free[r] = start[chosen] + events.duration_s[chosen]
+        open_.remove(chosen)
+    return start
+
+
+def _sequence(events: Events, starts: Sequence[float]) -> list[int]:
+    """Activities by start time, data precedence first where times are equal."""
+    rank = _topological_rank(events)
+    return sorted(range(len(starts)), key=lambda i: (starts[i], rank[i]))
+
+
+def _topological_rank(events: Events) -> list[int]:
+    depth = [0] * len(events.names)
+    for _ in depth:
+        changed = False
+        for i, j, _ in events.arcs:
+            if depth[j] < depth[i] + 1:
+                depth[j] = depth[i] + 1
+                changed = True
+        if not changed:
+            break
+    return depth
+
+
+def _staged(events: Events, starts: Sequence[float], period: float) -> dict[str, tuple[Slot, ...]]:
+    """Lists in single-frame order; each resource serves its entries back to back once a period.
+
+    An entry starts at the first time of its place in the ring that is neither before its data nor before the
+    entry in front of it, so lists stay in single-frame order by (stage, position) and latency is kept.
+    """
+    sequence = _sequence(events, starts)
+    before: list[list[tuple[int, float]]] = [[] for _ in starts]
+    for i, j, lag in events.arcs:
+        before[j].append((i, events.duration_s[i] + lag))
+    at = [0.0] * len(starts)
+    ring: dict[str, tuple[float, float, int]] = {}  # first start, length used so far, last member
+    slots: dict[str, list[Slot]] = {}
+    for i in sequence:
+        ready = max((at[p] + length for p, length in before[i]), default=0.0)
+        stage_of = {}
+        for r in events.resources[i]:
+            if r in ring:
+                ready = max(ready, at[ring[r][2]] + events.duration_s[ring[r][2]])
+        when = ready
+        for r in events.resources[i]:
+            if r not in ring:
+                continue
+            origin, used, _ = ring[r]
+            if period > 0:
+                turns = math.ceil((ready - origin - used) / period - _EPSILON)
+                when = max(when, origin + used + max(0, turns) * period)
+        at[i] = when
+        for r in events.resources[i]:
+            origin, used, _ = ring.get(r, (when, 0.0, i))
+            stage_of[r] = 0 if period <= 0 else round((when - origin - used) / period)
+            ring[r] = (origin, used + events.duration_s[i], i)
+            slots.setdefault(r, []).append(Slot(events.names[i], max(0, stage_of[r])))
+    return {r: tuple(entries) for r, entries in slots.items()}
+
+
+def _rendezvous_orders(
+    events: Events, starts: Sequence[float], floor: float
+) -> list[dict[str, tuple[Slot, ...]]]:
+    """Modulo schedules at rising periods, then the lists with all stages equal as the last resort."""
+    found = []
+    for factor in (1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0):
+        orders = _modulo(events, starts, floor * factor)
+        if orders is not None:
+            found.append(orders)
+            if _unbuffered_period(events, orders) <= floor * (1 + _EPSILON):
+                break
+    flat: dict[str, list[Slot]] = {}
+    for i in _sequence(events, starts):
+        for r in events.resources[i]:
+            flat.setdefault(r, []).append(Slot(events.names[i], 0))
+    return [*found, {r: tuple(s) for r, s in flat.items()}]
+
+
+def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str, tuple[Slot, ...]] | None:
+    """Place every activity at the first time at which all its resources are free modulo the period."""
+    if period <= 0:
+        return None
+    before: list[list[tuple[int, float]]] = [[] for _ in starts]
+    for i, j, lag in events.arcs:
+        before[j].append((i, events.duration_s[i] + lag))
+    taken: dict[str, list[tuple[float, float]]] = {}
+    at = [0.0] * len(starts)
+    last: dict[str, float] = {}
+    for i in _sequence(events, starts):
+        ready = max((at[p] + length for p, length in before[i]), default=0.0)
+        ready = max([ready, *(last[r] for r in events.resources[i] if r in last)])
+        when = _first_fit(
+            ready, events.duration_s[i], period, [taken.get(r, []) for r in events.resources[i]]
+        )
+        if when is None:
+            return None
+        at[i] = when
+        for r in events.resources[i]:
+            taken.setdefault(r, []).append((when % period, events.duration_s[i]))
+            last[r] = when
+    orders: dict[str, tuple[Slot, ...]] = {}
+    for r, members in _by_resource(events).items():
+        base = min(at[i] for i in members)
+        ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], _topological_rank(events)[i]))
+        orders[r] = tuple(
+            Slot(events.names[i], math.floor((at[i] - base) / period + _EPSILON)) for i in ranked
+        )
+    return orders
+
+
+def _first_fit(
+    ready: float, duration: float, period: float, taken: Sequence[Sequence[tuple[float, float]]]
+) -> float | None:
+    """First time from ``ready`` at which [time, time + duration) modulo the period is free in all tables."""
+    edges = [ready]
+    for table in taken:
+        for offset, length in table:
+            end = (offset + length) % period
+            edges.append(ready + (end - ready) % period)
+    for when in sorted(edges):
+        phase = when % period
+        if all(
+            (offset - phase) % period >= duration - _EPSILON * period
+            and (phase - offset) % period >= length - _EPSILON * period
+            or duration <= 0
+            or length <= 0
+            for table in taken
+            for offset, length in table
+        ):
+            return when
+    return None
+
+
+def smallest_depths(
+    events: Events, orders: Mapping[str, Sequence[Slot]], transfers: Sequence[Transfer]
+) -> list[int]:
+    """Depths that keep the period of unlimited depth, raised one at a time where a cycle needs it.
+
+    Exact where no cycle holds two tensors' depths (chains among them); elsewhere the cheapest tensor of a
+    violated cycle is raised. Greedy, so total bytes may exceed the least.
+    """
+    fixed = data_arcs(events) + order_arcs(events, orders)
+    nodes = len(events.names)
+    floor = max(resource_occupancy_s(events).values(), default=0.0)
+    target = maximum_cycle_ratio(nodes, fixed, at_least=floor)
+    depths = [1] * len(transfers)
+    if not math.isfinite(target) or target <= 0:
+        return depths
+    allowed = target * (1 + _EPSILON)
+    cost = [t.size_bytes * len(t.boards) for t in transfers]
+    while True:
+        arcs = fixed + depth_arcs(events, depths)
+        cycle = violated_cycle(nodes, arcs, allowed)
+        if cycle is None:
+            return _trim(events, fixed, depths, cost, allowed)
+        holders = {events.depth_arcs[a - len(fixed)][3] for a in cycle if a >= len(fixed)}
+        if not holders:
+            return depths
+        length = math.fsum(arcs[a][2] for a in cycle)
+        tokens = sum(arcs[a][3] for a in cycle)
+        missing = max(1, math.ceil(length / allowed - _EPSILON) - tokens)
+        cheapest = min(holders, key=lambda t: (cost[t], t))
+        depths[cheapest] += missing
+
+
+def _trim(
+    events: Events,
+    fixed: list[tuple[int, int, float, int]],
+    depths: list[int],
+    cost: Sequence[int],
+    allowed: float,
+) -> list[int]:
+    """Lower every depth that turned out not to be needed, dearest first."""
+    nodes = len(events.names)
+    for t in sorted(range(len(depths)), key=lambda t: (-cost[t], t)):
+        while depths[t] > 1:
+            depths[t] -= 1
+            if violated_cycle(nodes, fixed + depth_arcs(events, depths), allowed) is not None:
+                depths[t] += 1
+                break
+    return depths
+
+
+def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedule:
+    """Where buffers overfill a board's RAM, give up depth there, dearest tensor first."""
+    depths = [t.depth for t in schedule.transfers]
+    while True:
+        use = memory_use(problem, schedule)
+        full = {name for name, m in use.items() if m.ram_bytes > m.ram_available_bytes}
+        candidates = [
+            i for i, t in enumerate(schedule.transfers) if depths[i] > 1 and full.intersection(t.boards)
+        ]
+        if not candidates:
+            return schedule
+
+        def cost(i: int) -> tuple[float, int]:
+            trial = [d - (k == i) for k, d in enumerate(depths)]
+            arcs = data_arcs(events) + order_arcs(events, schedule.orders) + depth_arcs(events, trial)
+            return maximum_cycle_ratio(len(events.names), arcs), -schedule.transfers[i].size_bytes
+
+        depths[min(candidates, key=cost)] -= 1
+        schedule = replace(schedule, transfers=_with_depths(schedule.transfers, depths))
+
+
+def frame_starts(events: Events, schedule: Schedule) -> list[float]:
+    """Start times of one frame alone under the schedule's lists ([] for a deadlock)."""
+    return start_times(events, schedule.orders) or []

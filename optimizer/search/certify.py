@@ -1,0 +1,45 @@
+"""What the search may claim: bounds turned into certificates, plans marked as proven or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from optimizer.plan import Certificate, Plan
+from optimizer.search.cpsat import Bound
+from optimizer.search.pool import objective_values
+
+__all__ = ["PLAN_CLASS", "PROVEN_GAP", "certificate", "mark"]
+
+PLAN_CLASS = "contiguous (one segment a processor), any order of boards"
+PROVEN_GAP = 1e-4
+_UNITS = {"throughput": "s (period)", "latency": "s", "energy": "J"}
+
+
+def certificate(objective: str, best: float, bound: Bound) -> Certificate:
+    """Certificate of one objective; ``best`` is the least value found of the minimised quantity."""
+    value = min(bound.value, best)
+    gap = max(0.0, (best - value) / best) if best > 0 else 0.0
+    proven = bound.complete and gap <= PROVEN_GAP
+    return Certificate(
+        value=best,
+        bound=value if value > 0 else None,
+        gap=gap if value > 0 else None,
+        unit=_UNITS[objective],
+        status="proven" if proven else "bounded" if value > 0 else "heuristic",
+        plan_class=PLAN_CLASS,
+        method=bound.method,
+        seconds=bound.seconds,
+    )
+
+
+def mark(plan: Plan, certificates: Mapping[str, Certificate], exact_front: bool) -> Plan:
+    """The plan with its status in words: which proven optimum it attains, or a point of an exact front."""
+    attained = [
+        o
+        for o, c in certificates.items()
+        if c.status == "proven" and objective_values(plan.score, [o])[0] <= c.value * (1 + 1e-12)
+    ]
+    if attained:
+        return replace(plan, status=f"proven ({', '.join(attained)})")
+    return replace(plan, status="proven (front)" if exact_front else "heuristic")

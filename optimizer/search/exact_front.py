@@ -1,0 +1,273 @@
+"""Two processors: the whole Pareto front, exactly, by looking at every way to cut the graph in two.
+
+A contiguous plan for two processors is a downset of the graph (what the first one runs). Cheap lower bounds on
+period, latency and energy of all downsets come from matrix products; ``evaluate()`` scores only those whose bounds
+no known plan dominates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from boards.board import Link
+from optimizer.problem import Problem
+from optimizer.search.pool import Pool, dominates, objective_values
+
+__all__ = ["enumerate_front"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+_SLACK = 1e-9
+_SMALL = 1e-12
+
+
+def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> int | None:
+    """Score every plan that may be on the front; the number of plans looked at.
+
+    None where this does not apply: not two processors, too many downsets, or no time left (time.monotonic).
+    The pool then holds a front that is not known to be complete.
+    """
+    problem = pool.problem
+    if len(problem.processors) != 2:
+        return None
+    downsets = _downsets(problem, max_downsets)
+    if downsets is None:
+        return None
+    looked_at = 0
+    for first, second in ((0, 1), (1, 0)):
+        bounds = _bounds(problem, downsets, first, second)
+        columns = [("throughput", "latency", "energy").index(o) for o in pool.objectives]
+        bounds = bounds[:, columns] * (1 - _SLACK)
+        looked_at += len(downsets)
+        if not _score_open(pool, downsets, bounds, first, second, deadline):
+            return None
+    return looked_at
+
+
+def _score_open(
+    pool: Pool, downsets: Bools, bounds: Floats, first: int, second: int, deadline: float
+) -> bool:
+    """Score the downsets whose bounds no known plan dominates, most promising first; False at the deadline."""
+    scale = bounds.min(axis=0) + _SMALL
+    for index in np.argsort((bounds / scale).sum(axis=1), kind="stable").tolist():
+        if time.monotonic() > deadline:
+            return False
+        values = bounds[index].tolist()
+        if any(dominates(known, values) for known in _front_values(pool)):
+            continue
+        pool.score(np.where(downsets[index], first, second).astype(np.int64))
+    return True
+
+
+def _front_values(pool: Pool) -> Iterator[tuple[float, ...]]:
+    return (objective_values(p.score, pool.objectives) for p in pool.front())
+
+
+def _downsets(problem: Problem, limit: int) -> Bools | None:
+    """(m, n) all downsets of the graph, the empty and the full one included; None where there are more."""
+    n = len(problem.graph.operators)
+    needs = [0] * n
+    for tensor in problem.graph.tensors:
+        if tensor.producer is not None:
+            for c in tensor.consumers:
+                needs[c] |= 1 << tensor.producer
+    followers: list[list[int]] = [[] for _ in range(n)]
+    for v in range(n):
+        for u in range(n):
+            if needs[v] >> u & 1:
+                followers[u].append(v)
+    roots = tuple(v for v in range(n) if needs[v] == 0)
+    seen: dict[int, tuple[int, ...]] = {0: roots}
+    level = [0]
+    while level:
+        grown = []
+        for mask in level:
+            for v in seen[mask]:
+                larger = mask | 1 << v
+                if larger not in seen:
+                    free = [w for w in seen[mask] if w != v]
+                    free += [w for w in followers[v] if needs[w] & ~larger == 0]
+                    seen[larger] = tuple(free)
+                    grown.append(larger)
+                    if len(seen) > limit:
+                        return None
+        level = grown
+    width = (n + 7) // 8
+    packed = np.frombuffer(b"".join(m.to_bytes(width, "little") for m in seen), dtype=np.uint8)
+    bits = np.unpackbits(packed.reshape(-1, width), axis=1, bitorder="little")
+    return bits[:, :n].astype(np.bool_)
+
+
+class _Side:
+    """Sums over one processor's share for all downsets at once."""
+
+    def __init__(self, problem: Problem, share: Bools, q: int, touching: Floats) -> None:
+        tables = problem.tables
+        self.processor = problem.processors[q].processor
+        self.board = problem.processors[q].board
+        self.used = share.any(axis=1)
+        self.operators_s = share @ tables.time_s[:, q]
+        self.operators_j = share @ tables.energy_j[:, q]
+        self.extra_s = tables.segment_s[q] * self.used + tables.boundary_s_per_byte[q] * touching
+        self.beside_s = np.zeros(len(share))
+        self.attend_s = np.zeros(len(share))
+
+    @property
+    def alone_s(self) -> Floats:
+        """What the segment itself takes."""
+        return np.asarray(self.operators_s + self.extra_s)
+
+    @property
+    def compute_s(self) -> Floats:
+        """All that keeps the processor computing, sending on and taking in for others included."""
+        return np.asarray(self.alone_s + self.beside_s)
+
+
+def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Floats:
+    """(m, 3) lower bounds on period, latency, energy with ``downsets`` on processor ``first``."""
+    sizes = problem.tables.tensor_bytes.astype(np.float64)
+    made, crossing = _crossing(problem, downsets)
+    inputs_first, inputs_second = _input_use(problem, downsets)
+    outputs_first = made & _is_output(problem)
+    outputs_second = ~made & _is_output(problem)
+    head = _Side(problem, downsets, first, (crossing | inputs_first | outputs_first) @ sizes[:, first])
+    tail = _Side(
+        problem,
+        ~downsets,
+        second,
+        crossing @ sizes[:, first] + (inputs_second | outputs_second) @ sizes[:, second],
+    )
+    system = problem.system
+    here, there = head.board.name, tail.board.name
+    flows = [
+        (here, there, crossing, first),
+        (system.source, here, inputs_first, first),
+        (system.source, there, inputs_second, second),
+        (here, system.sink, outputs_first, first),
+        (there, system.sink, outputs_second, second),
+    ]
+    media: dict[str, Floats] = {}
+    energy = np.zeros(len(downsets))
+    ways = []
+    carried: dict[int, Bools] = {}
+    for a, b, mask, q in flows:
+        route = problem.system.route(a, b)
+        if route is None:
+            ways.append(np.where(mask.any(axis=1), np.inf, 0.0))
+            continue
+        ways.append(_way(problem, route, mask, q) + _end_work(problem, route, mask, q, a, b))
+        for index in route:
+            fresh = mask & ~carried.get(index, np.zeros_like(mask))
+            carried[index] = carried.get(index, np.zeros_like(mask)) | mask
+            link = problem.links[index]
+            costs = np.array([link.occupancy_s(int(s)) for s in sizes[:, q]])
+            media[link.medium] = media.get(link.medium, np.zeros(len(downsets))) + fresh @ costs
+            wire = np.array([link.wire_bytes(int(s)) * link.energy_j_per_byte for s in sizes[:, q]])
+            energy += fresh @ wire
+            sends = sizes[:, q] * link.send_s_per_byte
+            receives = sizes[:, q] * link.receive_s_per_byte
+            for side in (head, tail):
+                own = (
+                    a == side.board.name and mask is not inputs_first and mask is not inputs_second,
+                    b == side.board.name and mask is not outputs_first and mask is not outputs_second,
+                )
+                _charge(link, side, fresh, own, (sends, receives, costs))
+    period = np.maximum(head.compute_s + head.attend_s, tail.compute_s + tail.attend_s)
+    for load in media.values():
+        period = np.maximum(period, load)
+    joined = crossing.any(axis=1)
+    head_end = ways[1] + head.alone_s
+    tail_start = np.maximum(np.where(joined, head_end + ways[0], 0.0), ways[2])
+    tail_end = np.where(tail.used, tail_start + tail.alone_s + ways[4], 0.0)
+    latency = np.maximum(np.where(head.used, head_end + ways[3], 0.0), tail_end)
+    for side in (head, tail):
+        energy += side.operators_j + side.processor.active_power_w * (side.extra_s + side.beside_s)
+        idle = side.processor.idle_power_w * np.maximum(0.0, period - side.compute_s - side.attend_s)
+        always = not side.board.removable or side.board.name in (system.source, system.sink)
+        energy += idle if always else np.where(side.used, idle, 0.0)
+    return np.stack([period, latency, energy], axis=1)
+
+
+def _charge(
+    link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work: tuple[Floats, Floats, Floats]
+) -> None:
+    """Processor time of a hop: sending and receiving per byte, and the whole hop where it does not overlap.
+
+    ``own``: whether the segment made it here, whether it uses it here; else the work stands beside the segment.
+    """
+    if len(side.board.processors) > 1:
+        return
+    sends, receives, costs = work
+    for end, mine, seconds in ((link.source, own[0], sends), (link.target, own[1], receives)):
+        if end != side.board.name:
+            continue
+        if mine:
+            side.extra_s = side.extra_s + fresh @ seconds
+        else:
+            side.beside_s = side.beside_s + fresh @ seconds
+        if not link.overlap:
+            side.attend_s = side.attend_s + fresh @ costs
+
+
+def _crossing(problem: Problem, downsets: Bools) -> tuple[Bools, Bools]:
+    """(m, t) tensors made in the downset, and those of them that the rest uses."""
+    m, count = len(downsets), len(problem.graph.tensors)
+    made = np.zeros((m, count), dtype=np.bool_)
+    crossing = np.zeros((m, count), dtype=np.bool_)
+    for t, tensor in enumerate(problem.graph.tensors):
+        if tensor.producer is not None:
+            made[:, t] = downsets[:, tensor.producer]
+            if tensor.consumers:
+                crossing[:, t] = made[:, t] & ~downsets[:, list(tensor.consumers)].all(axis=1)
+    return made, crossing
+
+
+def _input_use(problem: Problem, downsets: Bools) -> tuple[Bools, Bools]:
+    """(m, t) model inputs used in the downset, and by the rest."""
+    m, count = len(downsets), len(problem.graph.tensors)
+    inside = np.zeros((m, count), dtype=np.bool_)
+    outside = np.zeros((m, count), dtype=np.bool_)
+    for t in problem.graph.inputs:
+        users = list(problem.graph.tensors[t].consumers)
+        inside[:, t] = downsets[:, users].any(axis=1)
+        outside[:, t] = ~downsets[:, users].all(axis=1)
+    return inside, outside
+
+
+def _is_output(problem: Problem) -> Bools:
+    return np.array([t.is_output for t in problem.graph.tensors], dtype=np.bool_)
+
+
+def _end_work(problem: Problem, route: tuple[int, ...], mask: Bools, q: int, a: str, b: str) -> Floats:
+    """(m,) processor time of sending an input at the source or taking an output in at the sink."""
+    work = np.zeros(len(mask))
+    sizes = problem.tables.tensor_bytes[:, q]
+    for t, tensor in enumerate(problem.graph.tensors):
+        if not route or not mask[:, t].any():
+            continue
+        seconds = 0.0
+        if tensor.producer is None and a == problem.system.source:
+            seconds = problem.links[route[0]].send_s_per_byte * float(sizes[t])
+        elif tensor.is_output and not tensor.consumers and b == problem.system.sink:
+            seconds = problem.links[route[-1]].receive_s_per_byte * float(sizes[t])
+        work = np.maximum(work, np.where(mask[:, t], seconds, 0.0))
+    return work
+
+
+def _way(problem: Problem, route: tuple[int, ...], mask: Bools, q: int) -> Floats:
+    """(m,) seconds at least until all tensors of the mask have come along the route."""
+    sizes = problem.tables.tensor_bytes[:, q]
+    total = np.zeros(len(mask))
+    if not route:
+        return total
+    links = [problem.links[i] for i in route]
+    costs = np.array([[link.occupancy_s(int(s)) for s in sizes] for link in links])
+    longest = np.where(mask, costs.sum(axis=0)[None, :], 0.0).max(axis=1, initial=0.0)
+    for row in costs:
+        total = np.maximum(total, mask @ row)
+    lag = sum(link.latency_s for link in links)
+    return np.where(mask.any(axis=1), np.maximum(total, longest) + lag, 0.0)

@@ -1,0 +1,100 @@
+"""Memory in the bounding models: weights, buffers of at least one frame, live tensors at every position."""
+
+from __future__ import annotations
+
+from ortools.sat.python import cp_model
+
+from optimizer.search.plan_model import PlanModel
+from optimizer.search.scale import Expression
+
+__all__ = ["add_memory"]
+
+
+def add_memory(m: PlanModel) -> None:
+    by_board: dict[str, list[int]] = {}
+    for s, board in enumerate(m.boards):
+        by_board.setdefault(board, []).append(s)
+    for name, stages in by_board.items():
+        _board_memory(m, name, stages)
+
+
+def _board_memory(m: PlanModel, name: str, stages: list[int]) -> None:
+    problem, tables = m.problem, m.problem.tables
+    b = problem.board_index[name]
+    board = problem.system.board(name)
+    ram, flash = int(tables.ram_limit[b]), tables.flash_limit[b]
+    weights_all = (
+        int(tables.initializer_bytes[:, [m.order[s] for s in stages]].max(axis=1).sum())
+        if len(problem.graph.initializers)
+        else 0
+    )
+    tensors_all = int(tables.tensor_bytes.max(axis=1).sum())
+    held_in_ram = weights_all if board.weights_in == "ram" else 0
+    tight_ram = held_in_ram + 2 * tensors_all + board.runtime_ram_bytes > ram
+    tight_flash = flash is not None and weights_all > flash
+    weights = _weights(m, stages) if tight_flash or (tight_ram and board.weights_in == "ram") else 0
+    if tight_flash and flash is not None:
+        m.model.add(weights <= flash)
+    if tight_ram:
+        base = _buffers(m, name, stages) + (weights if board.weights_in == "ram" else 0)
+        runtime = board.runtime_ram_bytes
+        for s in stages:
+            _arena(m, s, base, runtime, ram)
+
+
+def _weights(m: PlanModel, stages: list[int]) -> Expression:
+    """Bytes of initializers on a board; one used by several operators counts once."""
+    users: dict[int, list[int]] = {}
+    for op in m.problem.graph.operators:
+        for i in op.initializers:
+            users.setdefault(i, []).append(op.index)
+    total: Expression = 0
+    sizes = m.problem.tables.initializer_bytes
+    for i, operators in users.items():
+        size = int(min(sizes[i, m.order[s]] for s in stages))
+        here = [sum(m.x(v, s) for s in stages) for v in operators]
+        if len(here) == 1:
+            total = total + size * here[0]
+            continue
+        var = m.model.new_bool_var("")
+        for expression in here:
+            m.model.add(var >= expression)
+        total = total + size * var
+    return total
+
+
+def _buffers(m: PlanModel, name: str, stages: list[int]) -> Expression:
+    """At least one buffer for every tensor that enters or leaves the board's segments."""
+    total: Expression = 0
+    sizes = m.problem.tables.tensor_bytes.min(axis=1)
+    for t in range(len(m.problem.graph.tensors)):
+        if len(stages) == 1:
+            total = total + int(sizes[t]) * m.touches(t, stages[0])
+            continue
+        var = m.model.new_bool_var("")
+        for s in stages:
+            m.model.add(var >= m.touches(t, s))
+        total = total + int(sizes[t]) * var
+    return total
+
+
+def _arena(m: PlanModel, s: int, base: Expression, runtime: int, ram: int) -> None:
+    """Live tensors of one segment at every position of the graph's order, beside weights and buffers."""
+    graph = m.problem.graph
+    in_place = m.problem.processors[m.order[s]].board.in_place
+    inner: dict[int, cp_model.IntVar] = {}
+    for t, tensor in enumerate(graph.tensors):
+        if tensor.producer is not None and not tensor.is_output:
+            inner[t] = m.model.new_bool_var("")
+            m.model.add(inner[t] >= m.x(tensor.producer, s) - m.touches(t, s))
+    last = {t: max(graph.tensors[t].consumers, default=graph.tensors[t].producer or 0) for t in inner}
+    for op in graph.operators:
+        alive: Expression = 0
+        for t, var in inner.items():
+            born = graph.tensors[t].producer or 0
+            if not born <= op.index <= last[t]:
+                continue
+            takes_over = in_place and op.in_place_input is not None and born == op.index
+            if not takes_over:
+                alive = alive + m.size(t, s) * var
+        m.model.add(base + alive + runtime <= ram)

@@ -1,0 +1,109 @@
+"""Latency and energy as objectives or limits of a bounding model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ortools.sat.python import cp_model
+
+from optimizer.search.plan_model import PlanModel
+from optimizer.search.scale import Expression
+
+__all__ = ["add_energy", "add_latency"]
+
+
+def add_latency(m: PlanModel) -> cp_model.IntVar:
+    """Makespan: stages start after everything they need has come; branches overlap."""
+    model = m.model
+    start = [model.new_int_var(0, m.horizon, "") for _ in range(m.k)]
+    latency = model.new_int_var(0, m.horizon, "latency")
+    graph, system, scale = m.problem.graph, m.problem.system, m.scale
+    for s in range(m.k):
+        model.add(latency >= start[s] + m.alone[s])
+        _input_arrival(m, start, s)
+        for t in graph.outputs:
+            producer = graph.tensors[t].producer
+            if producer is not None:
+                route = m.route(m.boards[s], system.sink)
+                way = _way(m, route, m.size(t, s))
+                if route and not graph.tensors[t].consumers:
+                    way += scale.seconds(m.problem.links[route[-1]].receive_s_per_byte * m.size(t, s))
+                model.add(latency >= start[s] + m.alone[s] + way * m.x(producer, s))
+        for later in m.behind(s):
+            _stage_arrival(m, start, s, later)
+    return latency
+
+
+def _way(m: PlanModel, route: tuple[int, ...] | None, size: int) -> int:
+    links = [m.problem.links[i] for i in route or ()]
+    return sum(m.scale.seconds(link.occupancy_s(size)) + m.scale.seconds(link.latency_s) for link in links)
+
+
+def _input_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int) -> None:
+    graph = m.problem.graph
+    route = m.route(m.problem.system.source, m.boards[s])
+    for t in graph.inputs:
+        way = _way(m, route, m.size(t, s))
+        if route:
+            way += m.scale.seconds(m.problem.links[route[0]].send_s_per_byte * m.size(t, s))
+        if way > 0:
+            for c in graph.tensors[t].consumers:
+                m.model.add(start[s] >= way * m.x(c, s))
+
+
+def _stage_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int, later: int) -> None:
+    model, graph = m.model, m.problem.graph
+    route = m.route(m.boards[s], m.boards[later])
+    if route is None:
+        return
+    end = start[s] + m.alone[s]
+    carried: list[tuple[int, cp_model.IntVar]] = []
+    some = model.new_bool_var("")
+    for t, tensor in enumerate(graph.tensors):
+        if tensor.producer is None or not tensor.consumers:
+            continue
+        var = m.boundary(t, [s], frozenset([later]))
+        if var is None:
+            var = model.new_bool_var("")
+            for c in tensor.consumers:
+                model.add(var >= m.x(tensor.producer, s) + m.x(c, later) - 1)
+        model.add_implication(var, some)
+        carried.append((t, var))
+        if len(route) > 1:
+            model.add(start[later] >= end + _way(m, route, m.size(t, s))).only_enforce_if(var)
+    lag = sum(m.scale.seconds(m.problem.links[i].latency_s) for i in route)
+    for index in dict.fromkeys(route):
+        link = m.problem.links[index]
+        load = sum(m.scale.seconds(link.occupancy_s(m.size(t, s))) * var for t, var in carried)
+        model.add(start[later] >= end + lag + load).only_enforce_if(some)
+    if not route:
+        model.add(start[later] >= end).only_enforce_if(some)
+
+
+def add_energy(m: PlanModel) -> Expression:
+    """Active + idle + link energy; idle power runs over the period, which is a variable."""
+    problem, scale, tables = m.problem, m.scale, m.problem.tables
+    total: Expression = 0
+    ratio = scale.per_joule / scale.per_second
+    for s, q in enumerate(m.order):
+        ref = problem.processors[q]
+        total = total + sum(scale.joules(float(tables.energy_j[v, q])) * m.x(v, s) for v in range(m.n))
+        total = total + sum(scale.joules(ref.processor.active_power_w * c) * var for c, var, _ in m.extra[s])
+        idle = ref.processor.idle_power_w * ratio
+        if idle <= 0:
+            continue
+        # Floored: power in 2**-20 of a unit; the busy share, a sum of floors, is raised by one a term.
+        whole = math.floor(idle * 2**20)
+        term = m.model.new_int_var(0, max(1, math.ceil(m.horizon * idle) + 1), "")
+        floors = m.n + len(m.extra[s]) + len(m.hops)
+        slack = m.period - m.compute[s] - m.attend[s] - floors
+        used = m.board_used[ref.board.name]
+        bound = m.model.add((term + 1) * 2**20 >= whole * slack)
+        if ref.board.removable and not isinstance(used, int):
+            bound.only_enforce_if(used)
+        total = total + term
+    for (_, link_index, size), var in m.hops.items():
+        link = problem.links[link_index]
+        total = total + scale.joules(link.wire_bytes(size) * link.energy_j_per_byte) * var
+    return total

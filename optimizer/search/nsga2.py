@@ -1,0 +1,201 @@
+"""NSGA-II refines the front: the only importer of pymoo.
+
+Genome: the processor's place in the pipeline for every operator, and the order of processors as random keys.
+Repair makes the places monotone along the graph, so every genome is a contiguous plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.crossover import Crossover
+from pymoo.core.mutation import Mutation
+from pymoo.core.problem import Problem as PymooProblem
+from pymoo.core.sampling import Sampling
+
+from optimizer.search.pool import Assignment, Pool, objective_values
+
+__all__ = ["RefineOptions", "refine"]
+
+Genomes = npt.NDArray[np.float64]
+_WORST = 1e30
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """Size of the search; ``deadline`` by time.monotonic."""
+
+    deadline: float
+    seed: int
+    population: int = 40
+    generations: int = 60
+
+
+class _Codec:
+    """Genomes and assignments. A genome holds n places in the pipeline (0..k-1), then k random keys."""
+
+    def __init__(self, pool: Pool, domains: npt.NDArray[np.bool_]) -> None:
+        graph = pool.problem.graph
+        self.n, self.k = len(graph.operators), len(pool.problem.processors)
+        self.before: list[list[int]] = [[] for _ in range(self.n)]
+        for tensor in graph.tensors:
+            if tensor.producer is not None:
+                for c in tensor.consumers:
+                    self.before[c].append(tensor.producer)
+        self.domains = domains
+
+    def decode(self, genome: npt.NDArray[np.float64]) -> Assignment:
+        order = np.argsort(genome[self.n :], kind="stable")
+        places = np.clip(np.rint(genome[: self.n]), 0, self.k - 1).astype(np.int64)
+        for v in range(self.n):  # operators stand in topological order
+            for u in self.before[v]:
+                if places[u] > places[v]:
+                    places[v] = places[u]
+            if not self.domains[v, order[places[v]]]:
+                places[v] = self._allowed_place(v, int(places[v]), order)
+        return np.asarray(order[places], dtype=np.int64)
+
+    def _allowed_place(self, v: int, place: int, order: npt.NDArray[np.int64]) -> int:
+        """The next place whose processor may run the operator; the given one where there is none."""
+        for later in range(place, self.k):
+            if self.domains[v, order[later]]:
+                return later
+        return place
+
+    def encode(self, assignment: Assignment, order: Sequence[int]) -> npt.NDArray[np.float64]:
+        keys = np.empty(self.k)
+        keys[list(order)] = np.arange(self.k)
+        place = np.empty(self.k)
+        place[list(order)] = np.arange(self.k)
+        return np.concatenate([place[assignment], keys])
+
+
+class _Task(PymooProblem):  # type: ignore[misc]
+    def __init__(self, pool: Pool, codec: _Codec) -> None:
+        super().__init__(
+            n_var=codec.n + codec.k, n_obj=len(pool.objectives), n_ieq_constr=1, xl=0, xu=codec.k
+        )
+        self.pool, self.codec = pool, codec
+
+    def _evaluate(self, x: Genomes, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        values, broken = [], []
+        for genome in x:
+            plan = self.pool.score(self.codec.decode(genome))
+            if plan is None:
+                values.append([_WORST] * len(self.pool.objectives))
+                broken.append([_WORST])
+                continue
+            figures = objective_values(plan.score, self.pool.objectives)
+            values.append([min(f, _WORST) for f in figures])
+            broken.append([float(len(plan.score.violations))])
+        out["F"], out["G"] = np.array(values), np.array(broken)
+
+
+class _Seeds(Sampling):  # type: ignore[misc]
+    """The known front first, then neighbours of it and random cuts."""
+
+    def __init__(self, codec: _Codec, seeds: list[npt.NDArray[np.float64]], rng: np.random.Generator) -> None:
+        super().__init__()
+        self.codec, self.seeds, self.rng = codec, seeds, rng
+
+    def _do(self, problem: Any, n_samples: int, **kwargs: Any) -> Genomes:
+        genomes = list(self.seeds[:n_samples])
+        while len(genomes) < n_samples:
+            if self.seeds and self.rng.random() < 0.5:
+                base = self.seeds[int(self.rng.integers(len(self.seeds)))]
+                genomes.append(_move_boundary(base.copy(), self.codec, self.rng))
+            else:
+                cuts = np.sort(self.rng.integers(0, self.codec.n + 1, self.codec.k - 1))
+                places = np.searchsorted(cuts, np.arange(self.codec.n), side="right")
+                genomes.append(np.concatenate([places, self.rng.random(self.codec.k) * self.codec.k]))
+        return np.array(genomes, dtype=np.float64)
+
+
+class _Splice(Crossover):  # type: ignore[misc]
+    """One parent up to an operator, the other from there on; processor order from either."""
+
+    def __init__(self, codec: _Codec, rng: np.random.Generator) -> None:
+        super().__init__(2, 2)
+        self.codec, self.rng = codec, rng
+
+    def _do(self, problem: Any, x: npt.NDArray[Any], **kwargs: Any) -> npt.NDArray[Any]:
+        children = x.copy()
+        n = self.codec.n
+        for mating in range(x.shape[1]):
+            at = int(self.rng.integers(n + 1))
+            children[0, mating, at:n] = x[1, mating, at:n]
+            children[1, mating, at:n] = x[0, mating, at:n]
+            if self.rng.random() < 0.5:
+                children[0, mating, n:], children[1, mating, n:] = x[1, mating, n:], x[0, mating, n:]
+        return children
+
+
+class _Move(Mutation):  # type: ignore[misc]
+    def __init__(self, codec: _Codec, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.codec, self.rng = codec, rng
+
+    def _do(self, problem: Any, x: Genomes, **kwargs: Any) -> Genomes:
+        return np.array([_move_boundary(g.copy(), self.codec, self.rng) for g in x])
+
+
+def _move_boundary(
+    genome: npt.NDArray[np.float64], codec: _Codec, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Shift a run of operators to the neighbouring place, or exchange two processors."""
+    n, k = codec.n, codec.k
+    if k > 1 and rng.random() < 0.15:
+        a, b = rng.choice(k, 2, replace=False)
+        genome[n + a], genome[n + b] = genome[n + b], genome[n + a]
+        return genome
+    length = int(rng.geometric(0.15))
+    edges = np.flatnonzero(np.diff(genome[:n])) + 1
+    at = int(rng.choice(edges)) if len(edges) and rng.random() < 0.8 else int(rng.integers(n))
+    if rng.random() < 0.5:
+        genome[at : at + length] = genome[max(0, at - 1)]
+    else:
+        low = max(0, at - length)
+        genome[low:at] = genome[min(n - 1, at)]
+        genome[:low] = np.minimum(genome[:low], genome[min(n - 1, at)])
+    if rng.random() < 0.1:
+        genome[at:n] = np.clip(genome[at:n] + rng.choice([-1, 1]), 0, k - 1)
+    return genome
+
+
+def refine(
+    pool: Pool,
+    domains: npt.NDArray[np.bool_],
+    seeds: Sequence[tuple[Assignment, Sequence[int]]],
+    options: RefineOptions,
+    on_generation: Callable[[int, int], None] | None = None,
+) -> int:
+    """Run NSGA-II on the pool until the generations or the time are used up; generations done.
+
+    ``seeds``: assignments with their order of processors. Same seed, same generations: same plans.
+    """
+    codec = _Codec(pool, domains)
+    rng = np.random.default_rng(options.seed)
+    genomes = [codec.encode(assignment, order) for assignment, order in seeds]
+    algorithm = NSGA2(
+        pop_size=options.population,
+        sampling=_Seeds(codec, genomes, rng),
+        crossover=_Splice(codec, rng),
+        mutation=_Move(codec, rng),
+        eliminate_duplicates=True,
+    )
+    algorithm.setup(
+        _Task(pool, codec), termination=("n_gen", options.generations), seed=options.seed, verbose=False
+    )
+    done = 0
+    while algorithm.has_next() and time.monotonic() < options.deadline:
+        algorithm.next()
+        done += 1
+        if on_generation is not None:
+            on_generation(done, options.generations)
+    return done

@@ -1,0 +1,208 @@
+"""Cuts along one topological order: an upper bound in milliseconds.
+
+Dynamic programming over (processors used, last processor, operators done). Tensors that cross several cuts are
+priced as if passed from stage to stage, so the values here only steer; ``evaluate()`` scores what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizer.problem import Problem
+from optimizer.search.pool import Assignment
+
+__all__ = ["order_dp_candidates"]
+
+_MAX_MASKED = 6
+Array = npt.NDArray[np.float64]
+
+
+def order_dp_candidates(problem: Problem) -> Iterator[Assignment]:
+    """Assignments that are best for each objective along the graph's own order, tightest memory last."""
+    yield from _single_processor(problem)
+    for memory_share in (1.0, 0.85, 0.7):
+        for objective in ("throughput", "latency", "energy"):
+            yield from _Dp(problem, objective, memory_share).solutions()
+
+
+def _single_processor(problem: Problem) -> Iterator[Assignment]:
+    n = len(problem.graph.operators)
+    for q in range(len(problem.processors)):
+        yield np.full(n, q, dtype=np.int64)
+
+
+class _Dp:
+    """One objective. Arrays: q processors, n + 1 positions (operators done)."""
+
+    def __init__(self, problem: Problem, objective: str, memory_share: float) -> None:
+        self.problem = problem
+        self.peak = objective == "throughput"
+        tables = problem.tables
+        base = tables.energy_j if objective == "energy" else tables.time_s
+        n, q = base.shape
+        self.n, self.q = n, q
+        self.prefix = np.vstack([np.zeros((1, q)), np.cumsum(base, axis=0)])
+        self.blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed, axis=0)])
+        self.weights = self._weights()
+        self.limit = memory_share * np.array([self._weight_limit(i) for i in range(q)])
+        self.crossing = self._crossing_bytes()
+        self.energy = objective == "energy"
+
+    def _weights(self) -> Array:
+        sizes = self.problem.tables.initializer_bytes
+        rows = np.zeros((self.n, self.q))
+        seen: set[int] = set()
+        for op in self.problem.graph.operators:
+            fresh = [i for i in op.initializers if i not in seen]
+            seen.update(fresh)
+            if fresh:
+                rows[op.index] = sizes[fresh].sum(axis=0)
+        return np.vstack([np.zeros((1, self.q)), np.cumsum(rows, axis=0)])
+
+    def _weight_limit(self, q: int) -> float:
+        board = self.problem.processors[q].board
+        tables = self.problem.tables
+        b = int(tables.board_of[q])
+        limits = [np.inf if tables.flash_limit[b] is None else float(tables.flash_limit[b] or 0)]
+        if board.weights_in == "ram":
+            limits.append(float(tables.ram_limit[b]) - board.runtime_ram_bytes)
+        return min(limits)
+
+    def _crossing_bytes(self) -> Array:
+        """(n + 1, q) bytes that cross each position, at the precision of the processor before it."""
+        change = np.zeros((self.n + 2, self.q))
+        for t, tensor in enumerate(self.problem.graph.tensors):
+            born = 0 if tensor.producer is None else tensor.producer + 1
+            dies = self.n if tensor.is_output else max(tensor.consumers, default=born - 1)
+            sizes = self.problem.tables.tensor_bytes[t]
+            change[born] += sizes
+            change[dies + 1] -= sizes
+        return np.cumsum(change, axis=0)[: self.n + 1]
+
+    def _hop_cost(self, before: int | None, behind: int | None) -> Array | None:
+        """(n + 1,) cost of passing everything at each position between processors; None without a route."""
+        system, refs = self.problem.system, self.problem.processors
+        a = system.source if before is None else refs[before].board.name
+        b = system.sink if behind is None else refs[behind].board.name
+        route = system.route(a, b)
+        if route is None:
+            return None
+        payload = self.crossing[:, before if before is not None else 0]
+        total = np.zeros(self.n + 1)
+        for index in route:
+            link = self.problem.links[index]
+            if self.energy:
+                cost = payload * link.energy_j_per_byte
+            else:
+                cost = link.setup_s + payload / link.bandwidth_bytes_per_s
+                cost = cost if self.peak else cost + link.latency_s
+            total = np.maximum(total, cost) if self.peak else total + cost
+        return np.where(payload > 0, total, 0.0)
+
+    def solutions(self) -> Iterator[Assignment]:
+        if self.q <= _MAX_MASKED:
+            yield from self._masked()
+        else:
+            speed = np.argsort(self.prefix[-1], kind="stable")
+            for order in (speed, speed[::-1], np.arange(self.q)):
+                yield from self._fixed([int(x) for x in order])
+
+    def _stage(self, q: int) -> Array:
+        """(n + 1, n + 1) cost of operators j..i-1 on processor q; inf where not allowed."""
+        cost = self.prefix[None, :, q] - self.prefix[:, None, q]
+        heavy = self.weights[None, :, q] - self.weights[:, None, q] > self.limit[q]
+        barred = self.blocked[None, :, q] - self.blocked[:, None, q] > 0
+        backwards = np.arange(self.n + 1)[None, :] <= np.arange(self.n + 1)[:, None]
+        return np.where(heavy | barred | backwards, np.inf, cost)
+
+    def _join(self, a: Array, b: Array) -> Array:
+        return np.maximum(a, b) if self.peak else a + b
+
+    def _masked(self) -> Iterator[Assignment]:
+        stages = [self._stage(q) for q in range(self.q)]
+        best: dict[tuple[int, int], Array] = {}
+        via: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        for mask in range(1, 1 << self.q):
+            for q in range(self.q):
+                if mask >> q & 1:
+                    entry, origin = self._entry(mask & ~(1 << q), q, best)
+                    total = self._join(entry[:, None], stages[q])
+                    cut = np.argmin(total, axis=0)
+                    best[mask, q] = total[cut, np.arange(self.n + 1)]
+                    via[mask, q] = (cut, origin[cut])
+        ends = []
+        for (mask, q), values in best.items():
+            out = self._hop_cost(q, None)
+            if out is not None:
+                ends.append((float(self._join(values[-1:], out[-1:])[0]), mask, q))
+        for value, mask, q in sorted(ends)[:4]:
+            if np.isfinite(value):
+                yield self._trace(mask, q, via)
+
+    def _entry(
+        self, mask: int, q: int, best: dict[tuple[int, int], Array]
+    ) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Best cost before a stage on q starts at each position, and the processor it comes from (-1: source)."""
+        entry = np.full(self.n + 1, np.inf)
+        origin = np.full(self.n + 1, -1, dtype=np.int64)
+        if mask == 0:
+            hop = self._hop_cost(None, q)
+            if hop is not None:
+                entry[0] = hop[0]
+            return entry, origin
+        for p in range(self.q):
+            hop = self._hop_cost(p, q) if mask >> p & 1 else None
+            if hop is not None:
+                value = self._join(best[mask, p], hop)
+                better = value < entry
+                entry[better], origin[better] = value[better], p
+        return entry, origin
+
+    def _trace(
+        self,
+        mask: int,
+        q: int,
+        via: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    ) -> Assignment:
+        assignment = np.zeros(self.n, dtype=np.int64)
+        position = self.n
+        while position > 0:
+            cut, origin = via[mask, q]
+            start, before = int(cut[position]), int(origin[position])
+            assignment[start:position] = q
+            mask, q, position = mask & ~(1 << q), before, start
+        return assignment
+
+    def _fixed(self, order: list[int]) -> Iterator[Assignment]:
+        """Processors in a fixed order, any of them skipped."""
+        best: dict[int, Array] = {}
+        via: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        for rank, q in enumerate(order):
+            entry = np.full(self.n + 1, np.inf)
+            origin = np.full(self.n + 1, -1, dtype=np.int64)
+            hop = self._hop_cost(None, q)
+            if hop is not None:
+                entry[0] = hop[0]
+            for p in order[:rank]:
+                hop = self._hop_cost(p, q)
+                if hop is not None:
+                    value = self._join(best[p], hop)
+                    better = value < entry
+                    entry[better], origin[better] = value[better], p
+            total = self._join(entry[:, None], self._stage(q))
+            cut = np.argmin(total, axis=0)
+            best[q] = total[cut, np.arange(self.n + 1)]
+            via[q] = (cut, origin[cut])
+        ends = [(float(best[q][-1]), q) for q in order if np.isfinite(best[q][-1])]
+        for _, q in sorted(ends)[:2]:
+            assignment = np.zeros(self.n, dtype=np.int64)
+            position, last = self.n, q
+            while position > 0:
+                cut, origin = via[last]
+                start, before = int(cut[position]), int(origin[position])
+                assignment[start:position] = last
+                last, position = before, start
+            yield assignment

@@ -1,0 +1,101 @@
+"""Plans found so far. Every method of the search scores its candidates here, by ``evaluate()`` and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizer.evaluate import evaluate
+from optimizer.events import Unroutable
+from optimizer.plan import Plan, Score
+from optimizer.problem import Problem
+from optimizer.schedule import complete, contiguous_segments
+
+__all__ = ["OBJECTIVES", "Assignment", "Pool", "dominates", "objective_values"]
+
+Assignment = npt.NDArray[np.int64]
+OBJECTIVES = ("throughput", "latency", "energy")
+
+
+def objective_values(score: Score, objectives: Sequence[str]) -> tuple[float, ...]:
+    """Minimised quantities: period for "throughput", seconds, joules."""
+    figures = {"throughput": score.period_s, "latency": score.latency_s, "energy": score.energy_j}
+    return tuple(figures[o] for o in objectives)
+
+
+def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+class Pool:
+    """Scored plans by assignment; feasible ones make the front."""
+
+    def __init__(self, problem: Problem, objectives: Sequence[str] = OBJECTIVES) -> None:
+        self.problem = problem
+        self.objectives = tuple(objectives)
+        self.evaluations = 0
+        self._plans: dict[bytes, Plan | None] = {}
+
+    def score(self, assignment: Assignment) -> Plan | None:
+        """The complete plan of an assignment (feasible or not); None where the processors form a ring
+        or no route joins them."""
+        key = assignment.astype(np.int16).tobytes()
+        if key not in self._plans:
+            self.evaluations += 1
+            self._plans[key] = self._complete(assignment)
+        return self._plans[key]
+
+    def _complete(self, assignment: Assignment) -> Plan | None:
+        segments = contiguous_segments(self.problem, assignment)
+        if segments is None:
+            return None
+        try:
+            schedule = complete(self.problem, segments)
+        except Unroutable:
+            return None
+        score = evaluate(self.problem, schedule)
+        return Plan(schedule.segments, schedule.transfers, schedule.orders, score)
+
+    def feasible(self) -> list[Plan]:
+        return [p for p in self._plans.values() if p is not None and not p.score.violations]
+
+    def seen(self) -> list[Plan]:
+        """All plans scored, feasible or not."""
+        return [p for p in self._plans.values() if p is not None]
+
+    def closest(self) -> str:
+        """What the plan with the fewest broken limits breaks, in words."""
+        plan = min(self.seen(), key=lambda p: (len(p.score.violations), p.score.period_s), default=None)
+        return "" if plan is None else "; ".join(plan.score.violations)
+
+    def best(self, objective: str) -> Plan | None:
+        """The feasible plan with the least of one objective; ties go to the other objectives in order."""
+        rest = [o for o in OBJECTIVES if o != objective]
+        plans = self.feasible()
+        return min(plans, key=lambda p: objective_values(p.score, [objective, *rest]), default=None)
+
+    def best_value(self, objective: str) -> float:
+        plan = self.best(objective)
+        return math.inf if plan is None else objective_values(plan.score, [objective])[0]
+
+    def front(self) -> list[Plan]:
+        """Non-dominated feasible plans by ascending first objective, one for each point."""
+        ranked = sorted(self.feasible(), key=lambda p: objective_values(p.score, self.objectives))
+        front: list[Plan] = []
+        for plan in ranked:
+            values = objective_values(plan.score, self.objectives)
+            kept = [objective_values(p.score, self.objectives) for p in front]
+            if not any(k == values or dominates(k, values) for k in kept):
+                front.append(plan)
+        return front
+
+
+def assignment_of(problem: Problem, plan: Plan) -> Assignment:
+    """(n,) processor index by operator."""
+    assignment = np.zeros(len(problem.graph.operators), dtype=np.int64)
+    for segment in plan.segments:
+        assignment[list(segment.operators)] = problem.processor_index[segment.processor]
+    return assignment

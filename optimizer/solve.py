@@ -1,0 +1,169 @@
+"""The pipeline of `optimizer solve`: anchors, bounds, front, choice, certificates."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.plan import Certificate, Front, Plan
+from optimizer.problem import Problem
+from optimizer.search.certify import PLAN_CLASS, certificate, mark
+from optimizer.search.clashes import find_clashes
+from optimizer.search.cpsat import Bound, Budget, prove
+from optimizer.search.exact_front import enumerate_front
+from optimizer.search.order_dp import order_dp_candidates
+from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
+from optimizer.search.pruning import safe_domains
+
+__all__ = ["PREFERENCES", "Progress", "SolveOptions", "solve"]
+
+PREFERENCES = ("throughput", "latency", "energy", "knee")
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work done (0 to 1)."""
+_REFINE_SHARE = 0.15
+_MAX_FRONT = 60
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """How to search. ``prefer`` chooses the plan of the front; ``objectives`` span the front."""
+
+    objectives: tuple[str, ...] = OBJECTIVES
+    prefer: str = "throughput"
+    seed: int = 0
+    time_limit_s: float = 60.0
+    workers: int | None = None
+
+
+def solve(
+    problem: Problem, options: SolveOptions | None = None, progress: Progress | None = None
+) -> Front | Infeasible | NothingFound:
+    """The Pareto front of contiguous plans with certificates, or why there is none."""
+    options = options or SolveOptions()
+    tell = progress or (lambda text, share: None)
+    run = _Run(problem, options)
+    tell("cuts along the graph", 0.05)
+    run.stage("order-DP", run.seed_pool)
+    tell("every way to cut in two", 0.1)
+    run.stage("exact front", run.enumerate)
+    for number, objective in enumerate(options.objectives):
+        tell(f"proving {objective}", 0.2 + 0.5 * number / len(options.objectives))
+        run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
+    if not run.pool.feasible():
+        return run.none_found()
+    if not run.exact:
+        tell("refining the front", 0.75)
+        run.stage("NSGA-II", run.refine)
+    tell("done", 1.0)
+    return run.front()
+
+
+class _Run:
+    """The state of one search; one method a stage."""
+
+    def __init__(self, problem: Problem, options: SolveOptions) -> None:
+        self.problem, self.options = problem, options
+        self.begin = time.monotonic()
+        self.deadline = self.begin + options.time_limit_s
+        self.pool = Pool(problem, options.objectives)
+        self.bounds: dict[str, Bound] = {}
+        self.exact = False
+        self.stages: dict[str, float] = {}
+
+    def stage(self, name: str, work: Callable[[], None]) -> None:
+        start = time.monotonic()
+        work()
+        self.stages[name] = time.monotonic() - start
+
+    def seed_pool(self) -> None:
+        for assignment in order_dp_candidates(self.problem):
+            self.pool.score(assignment)
+            if time.monotonic() > self.deadline:
+                return
+
+    def enumerate(self) -> None:
+        until = time.monotonic() + 0.3 * self._left()
+        self.exact = enumerate_front(self.pool, until) is not None
+
+    def _left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def prove(self, objective: str) -> None:
+        """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
+        still = len([o for o in self.options.objectives if o not in self.bounds])
+        share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
+        workers = self.options.workers or len(os.sched_getaffinity(0))
+        budget = Budget(time.monotonic() + share, workers, self.options.seed)
+        self.bounds[objective] = prove(self.pool, objective, budget)
+
+    def refine(self) -> None:
+        from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
+
+        domains = safe_domains(self.pool, {o: b.value for o, b in self.bounds.items()})
+        count = len(self.problem.processors)
+        seeds = []
+        for plan in self.pool.front():
+            order = [self.problem.processor_index[s.processor] for s in plan.segments]
+            order += [q for q in range(count) if q not in order]
+            seeds.append((assignment_of(self.problem, plan), order))
+        refine(self.pool, domains, seeds, RefineOptions(self.deadline, self.options.seed))
+
+    def none_found(self) -> Infeasible | NothingFound:
+        seconds = time.monotonic() - self.begin
+        proven = [b for b in self.bounds.values() if math.isinf(b.value) and b.complete]
+        if not proven:
+            return NothingFound(seconds, self.pool.closest())
+        clashes = find_clashes(self.problem, self.pool, self.options.time_limit_s, self.options.seed)
+        return Infeasible(clashes, PLAN_CLASS, proven[0].method, time.monotonic() - self.begin)
+
+    def front(self) -> Front:
+        certificates = {o: certificate(o, self.pool.best_value(o), bound) for o, bound in self.bounds.items()}
+        plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
+        return Front(
+            plans=tuple(plans),
+            certificates=certificates,
+            chosen=_choose(plans, self.options.prefer, certificates),
+            prefer=self.options.prefer,
+            seed=self.options.seed,
+            seconds=time.monotonic() - self.begin,
+            evaluations=self.pool.evaluations,
+            stages=self.stages,
+        )
+
+
+def _thin(plans: list[Plan], objectives: tuple[str, ...]) -> list[Plan]:
+    """At most ``_MAX_FRONT`` points: the ends of every objective and an even spread of the rest."""
+    if len(plans) <= _MAX_FRONT:
+        return plans
+    keep = {min(range(len(plans)), key=lambda i: objective_values(plans[i].score, [o])) for o in objectives}
+    step = (len(plans) - 1) / (_MAX_FRONT - len(keep) - 1)
+    keep |= {round(i * step) for i in range(_MAX_FRONT - len(keep))}
+    return [p for i, p in enumerate(plans) if i in keep]
+
+
+def _choose(plans: list[Plan], prefer: str, certificates: Mapping[str, Certificate]) -> int:
+    if prefer != "knee":
+        rest = [o for o in OBJECTIVES if o != prefer]
+        return min(range(len(plans)), key=lambda i: objective_values(plans[i].score, [prefer, *rest]))
+    objectives = [o for o in OBJECTIVES if o in certificates]
+    values = [objective_values(p.score, objectives) for p in plans]
+    low = [min(column) for column in zip(*values, strict=True)]
+    high = [max(column) for column in zip(*values, strict=True)]
+
+    def distance(i: int) -> float:
+        return sum(
+            ((v - lo) / (hi - lo)) ** 2 if hi > lo else 0.0
+            for v, lo, hi in zip(values[i], low, high, strict=True)
+        )
+
+    return min(range(len(plans)), key=distance)
+
+
+def with_preference(front: Front, prefer: str) -> Front:
+    """The same front with another plan chosen."""
+    return replace(front, chosen=_choose(list(front.plans), prefer, front.certificates), prefer=prefer)

@@ -1,0 +1,45 @@
+"""The steady state of a plan as bars on its resources: one period for the Gantt chart."""
+
+from __future__ import annotations
+
+import math
+
+from optimizer.evaluate import Schedule, data_arcs, depth_arcs, order_arcs
+from optimizer.events import build_events
+from optimizer.plan import Plan
+from optimizer.problem import Problem
+from optimizer.report_data import GanttBar
+
+__all__ = ["steady_state"]
+
+
+def steady_state(problem: Problem, plan: Plan) -> tuple[GanttBar, ...]:
+    """Bars of one period at the earliest periodic starts; () for a plan that never runs."""
+    period = plan.score.period_s
+    if not math.isfinite(period) or period <= 0:
+        return ()
+    schedule = Schedule.of(plan)
+    events = build_events(problem, plan.segments, plan.transfers)
+    arcs = data_arcs(events) + order_arcs(events, schedule.orders)
+    arcs += depth_arcs(events, [t.depth for t in plan.transfers])
+    start = [0.0] * len(events.names)
+    for _ in range(len(start)):
+        changed = False
+        for i, j, length, tokens in arcs:
+            earliest = start[i] + length - period * tokens
+            if earliest > start[j] + period * 1e-12:
+                start[j] = earliest
+                changed = True
+        if not changed:
+            break
+    bars = []
+    for i, name in enumerate(events.names):
+        stage = math.floor(start[i] / period + 1e-9)
+        begin = max(0.0, start[i] - stage * period)
+        kind, _, rest = name.partition(":")
+        label = rest if kind == "segment" else rest.rsplit("@", 1)[0]
+        bars.extend(
+            GanttBar(resource, name, label, begin, begin + events.duration_s[i], stage)
+            for resource in events.resources[i]
+        )
+    return tuple(bars)
