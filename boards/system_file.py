@@ -13,7 +13,7 @@ from boards.errors import DescriptionError, Fault, near_match
 from boards.faults import fault_at, key_text, validate
 from boards.medium import Medium
 from boards.schema import MEDIUM_KEYS, SYSTEM_SCHEMA, BoardSpec, MediumSpec, ProcessorSpec, SystemSpec
-from boards.use import Shelf, board_shelf, medium_shelf, merge, resolve
+from boards.use import Shelf, board_shelf, medium_shelf, merge, resolve, resolve_name
 from boards.yaml_tree import Node, read_tree
 
 __all__ = ["board_from_spec", "medium_from_spec", "read_system"]
@@ -141,11 +141,7 @@ def _with_medium(entry: Node, media: Shelf, key: str) -> Node:
     if named is None:
         # A link may be written out in full without any medium of a name.
         return Node({**own, "medium": over} if over.value else own, entry.file, entry.line)
-    use = Node({"use": named}, named.file, named.line)
-    if isinstance(named.value, str) and named.value in media.siblings:
-        medium = resolve(named.value, media.siblings[named.value], media, f"media.{named.value}").node
-    else:
-        medium = resolve("", use, media, f"{key}.medium").node
+    medium = resolve_name(named, media, f"{key}.medium").node
     return Node({**own, "medium": merge(medium, over)}, entry.file, entry.line)
 
 

@@ -11,7 +11,7 @@ from boards.errors import CycleError, DescriptionError, Fault, UnknownNameError,
 from boards.schema import BOARD_SCHEMA, MEDIUM_SCHEMA
 from boards.yaml_tree import Node, read_tree
 
-__all__ = ["Resolved", "Shelf", "board_shelf", "medium_shelf", "merge", "resolve"]
+__all__ = ["Resolved", "Shelf", "board_shelf", "medium_shelf", "merge", "resolve", "resolve_name"]
 
 _CATALOG = Path(__file__).parent / "catalog"
 
@@ -94,15 +94,25 @@ def resolve(name: str, node: Node, shelf: Shelf, key: str, origin: str = "inline
     return _resolve(node, shelf, key, origin, ((node.file, name),))
 
 
+def resolve_name(named: Node, shelf: Shelf, key: str) -> Resolved:
+    """The entry that a value names (a link's `medium:`): the file's own first, then the catalog."""
+    name = named.value
+    if isinstance(name, str) and name in shelf.siblings:
+        return resolve(name, shelf.siblings[name], shelf, f"media.{name}")
+    base_name, base, base_shelf, origin = _find(named, shelf, key)
+    return _resolve(base, base_shelf, key, origin, ((base.file, base_name),))
+
+
 def _resolve(node: Node, shelf: Shelf, key: str, origin: str, trail: tuple[tuple[str, str], ...]) -> Resolved:
     if not isinstance(node.value, dict) or "use" not in node.value:
         return Resolved(node, origin)
     use = node.value["use"]
-    base_name, base, base_shelf, base_origin = _find(use, shelf, key)
+    use_key = f"{key}.use" if key else "use"
+    base_name, base, base_shelf, base_origin = _find(use, shelf, use_key)
     step = (base.file, base_name)
     if step in trail:
         names = [name for _, name in (*trail[trail.index(step) :], step)]
-        raise CycleError(names, file=use.file, line=use.line, key=f"{key}.use" if key else "use")
+        raise CycleError(names, file=use.file, line=use.line, key=use_key)
     resolved = _resolve(base, base_shelf, key, base_origin, (*trail, step))
     own = {k: v for k, v in node.value.items() if k != "use"}
     is_catalog_entry = origin != "inline"
@@ -130,7 +140,7 @@ def _find(use: Node, shelf: Shelf, key: str) -> tuple[str, Node, Shelf, str]:
                 f"unknown {shelf.kind} {name!r}",
                 file=use.file,
                 line=use.line,
-                key=f"{key}.use" if key else "use",
+                key=key,
                 expected=f"one of {', '.join(known)}, or the path of a .yaml file",
                 got=str(name),
                 hint=near_match(str(name), known),
