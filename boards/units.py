@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _NUMBER_AND_UNIT = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*(\S.*)?", re.ASCII)
-_NOT_FINITE = re.compile(r"[+-]?\.?(nan|inf|infinity)\b.*", re.IGNORECASE)
+_NOT_FINITE = re.compile(r"[+-]?\.?(nan|inf).*", re.IGNORECASE)
 _MAX_CHARACTERS = 64  # no real figure is longer; bounds the exact arithmetic below
 _MAX_BYTES = 2**63 - 1  # what the solver's 64-bit integers can hold
 _EXACT = Context(prec=1000, Emin=-10_000, Emax=10_000)  # more digits than any float times any unit has

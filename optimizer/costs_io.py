@@ -215,8 +215,8 @@ def _number(row: Row, key: str, place: str) -> float:
 
 
 def _from_csv(text: str, path: Path) -> CostTable:
-    reader = csv.DictReader(text.splitlines())
-    header = [name.strip() for name in reader.fieldnames or ()]
+    reader = csv.reader(text.splitlines())
+    header = [name.strip() for name in next(reader, [])]
     if header not in ([*COLUMNS], [*COLUMNS, "provenance"]):
         raise CostError(
             "not a cost table",
@@ -225,20 +225,22 @@ def _from_csv(text: str, path: Path) -> CostTable:
             got=",".join(header) or "an empty file",
             hint="Costs by layer of one processor are read by the import model instead.",
         )
-    reader.fieldnames = header
-    return CostTable(operators=_by_key(_csv_rows(reader, path), _operator))
+    rows = ((reader.line_num, cells) for cells in reader if cells)
+    return CostTable(operators=_by_key(_csv_rows(rows, header, path), _operator))
 
 
-def _csv_rows(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    for cells in reader:
-        place = f"{path}:{reader.line_num}"
-        if None in cells or None in cells.values():
-            expected = f"{len(reader.fieldnames or ())} cells, as in the header"
-            raise CostError("a row of another length", where=place, expected=expected, got=str(len(cells)))
-        row: dict[str, object] = {key: value.strip() for key, value in cells.items()}
+def _csv_rows(
+    rows: Iterable[tuple[int, list[str]]], header: list[str], path: Path
+) -> Iterator[tuple[str, dict[str, object]]]:
+    for line, cells in rows:
+        place = f"{path}:{line}"
+        if len(cells) != len(header):
+            expected, got = f"{len(header)} cells, as in the header", str(len(cells))
+            raise CostError("a row of another length", where=place, expected=expected, got=got)
+        row: dict[str, object] = {key: cell.strip() for key, cell in zip(header, cells, strict=True)}
         for key in ("time_s", "energy_j"):
             row[key] = _csv_number(str(row[key]), f"{place}.{key}")
-        row["provenance"] = row.get("provenance") or f"import: {path.name}:{reader.line_num}"
+        row["provenance"] = row.get("provenance") or f"import: {path.name}:{line}"
         yield place, row
 
 

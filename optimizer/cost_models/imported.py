@@ -58,9 +58,9 @@ def import_costs(
 ) -> CostTable:
     """The file's costs for this graph.
 
-    A layer CSV needs ``processor`` (a key "board/processor"), whose rows it gives; ``merge_costs`` joins those
-    of several. ``precision`` is the processor's default if None. A table of ours must hold every row the graph
-    and the system need. Raises CostError.
+    A layer CSV needs ``processor`` (a key "board/processor") and gives its rows; ``merge_costs`` joins those of
+    several. ``precision`` is the processor's default if None. A table of ours must hold every row that the
+    graph and the system need. Raises CostError.
     """
     path = Path(path)
     if path.suffix.lower() == ".json" or _has_our_header(path):

@@ -129,6 +129,7 @@ def test_what_is_no_number_from_zero_up_is_refused(quantity: Quantity, number: s
     assert error.what and error.expected
     assert error.got == number + quantity.written[0]
     assert error.got in str(error)
+    assert ("finite" in error.what) == (number.strip("-.").lower() in ("nan", "inf"))
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES.values(), ids=lambda q: q.name)
