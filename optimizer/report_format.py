@@ -27,6 +27,7 @@ _MISSING = "\N{EN DASH}"
 
 
 def time(seconds: float | None) -> str:
+    """Three digits always, so that figures in a column line up: "24.0 ms"."""
     return _scaled(seconds, _SECONDS)
 
 
@@ -40,12 +41,12 @@ def rate(per_second: float | None) -> str:
 
 
 def size(size_bytes: float | None) -> str:
-    return _scaled(size_bytes, _BYTES)
+    return _scaled(size_bytes, _BYTES, whole=True)
 
 
 def count(number: float) -> str:
     """A large count: "386 M"."""
-    return _scaled(number, _COUNTS).rstrip()
+    return _scaled(number, _COUNTS, whole=True).rstrip()
 
 
 def percent(fraction: float | None) -> str:
@@ -88,7 +89,7 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def _scaled(value: float | None, units: tuple[tuple[float, str], ...]) -> str:
+def _scaled(value: float | None, units: tuple[tuple[float, str], ...], *, whole: bool = False) -> str:
     if value is None:
         return _MISSING
     if not math.isfinite(value):
@@ -96,18 +97,18 @@ def _scaled(value: float | None, units: tuple[tuple[float, str], ...]) -> str:
     factor, unit = next(((f, u) for f, u in units if abs(value) >= f * 0.9995), units[-1])
     if value == 0:
         factor, unit = 1.0, next(u for f, u in units if f == 1)
-    return f"{_digits(value / factor)} {unit}"
+    return f"{_digits(value / factor, whole=whole)} {unit}"
 
 
-def _digits(value: float) -> str:
-    """Three significant digits, never in exponent form; whole numbers stay whole."""
+def _digits(value: float, *, whole: bool = False) -> str:
+    """Three significant digits, never in exponent form; ``whole``: whole numbers stay whole."""
     if not math.isfinite(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     if value == 0:
         return "0"
     if abs(value) >= 999.5:
         return f"{value:,.0f}".replace(",", "\u202f")
-    if value == int(value):
+    if whole and value == int(value):
         return f"{value:.0f}"
     decimals = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
     return f"{value:.{min(decimals, 9)}f}"

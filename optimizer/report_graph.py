@@ -24,7 +24,7 @@ __all__ = ["GraphDrawing", "draw_graph"]
 
 _BLOCKS_FROM = 24
 """Segments of more operators are first shown in blocks."""
-_OPEN_HEIGHT_PX = 1500.0
+_OPEN_HEIGHT_PX = 2600.0
 """The drawing starts opened where it is no taller than this, else with all segments collapsed."""
 _BOX_WIDTH, _HEADER_HEIGHT = 330.0, 54.0
 _PILL_WIDTH, _PILL_HEIGHT = 170.0, 34.0

@@ -14,9 +14,9 @@ __all__ = ["Group", "gather_blocks", "one_by_one"]
 _RUN_MAX = 8
 """Operators of a plain chain drawn as one box."""
 _SCOPE_MAX = 24
-"""Operators of neighbouring blocks with one name scope drawn as one box."""
+"""Operators of one module drawn as one box."""
 _SCOPE_PARTS = 3
-"""Parts of an operator's path that make its scope: "/features/features.3/conv"."""
+"""Parts of a path that tell one module from the next: "/features/features.3/features.3.0"."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,16 @@ def _regions(graph: Graph, operators: Sequence[int]) -> list[list[int]]:
 
 
 def _belongs(graph: Graph, before: Sequence[int], region: Sequence[int]) -> bool:
-    scope = _scope(graph.operators[before[-1]])
-    if scope and len(before) + len(region) <= _SCOPE_MAX:
-        return all(_scope(graph.operators[v]) == scope for v in (*before, *region))
-    return len(region) == 1 and len(before) < _RUN_MAX and _is_chain(graph, before)
+    """Whether a region goes on with the box before it: same module by its path, or a plain chain."""
+    if len(before) + len(region) <= _SCOPE_MAX:
+        old = _shared_path([graph.operators[v] for v in before])
+        both = _shared_path([graph.operators[v] for v in (*before, *region)])
+        if len(both) >= 2 and both[:_SCOPE_PARTS] == old[:_SCOPE_PARTS]:
+            return True
+    if len(region) > 1 or len(before) >= _RUN_MAX or not _is_chain(graph, (*before, *region)):
+        return False
+    path, last = _path(graph.operators[region[0]]), _path(graph.operators[before[-1]])
+    return len(path) < _SCOPE_PARTS or path[:2] == last[:2]
 
 
 def _is_chain(graph: Graph, members: Sequence[int]) -> bool:
@@ -87,29 +93,27 @@ def _path(op: Operator) -> tuple[str, ...]:
     return tuple(op.name.strip("/").split("/"))[:-1] if "/" in op.name else ()
 
 
-def _scope(op: Operator) -> tuple[str, ...]:
-    return _path(op)[:_SCOPE_PARTS]
-
-
 def _group(graph: Graph, members: Sequence[int]) -> Group:
     ops = [graph.operators[v] for v in members]
     macs = sum(op.macs for op in ops)
     if len(ops) == 1:
         label = ops[0].op_type
     else:
-        label = _shared_scope(ops) or _chain_label([op.op_type for op in ops])
+        # The model's first level ("features") says too little.
+        module = _shared_path(ops)
+        label = module[-1] if len(module) >= 2 else _chain_label([op.op_type for op in ops])
     work = f"{fmt.count(macs)} MAC" if macs else ""
     note = ", ".join(filter(None, ["" if len(ops) == 1 else f"{len(ops)} operators", work]))
     return Group(tuple(members), label, note, macs)
 
 
-def _shared_scope(ops: Sequence[Operator]) -> str:
-    """Last part of the path that all share, if it says more than the model's first level does."""
+def _shared_path(ops: Sequence[Operator]) -> tuple[str, ...]:
+    """The modules that all operators lie in, outermost first."""
     paths = [_path(op) for op in ops]
     shared = 0
     while all(len(p) > shared for p in paths) and len({p[shared] for p in paths}) == 1:
         shared += 1
-    return paths[0][shared - 1] if shared >= 2 else ""
+    return paths[0][:shared]
 
 
 def _chain_label(types: Sequence[str]) -> str:

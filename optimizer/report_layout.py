@@ -5,8 +5,10 @@ Deterministic, and light enough for a thousand nodes: the report may not make `s
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 __all__ = ["Layout", "Net", "layered_layout"]
 
@@ -15,6 +17,8 @@ _PLACE_SWEEPS = 8
 _LANE_PX = 8.0
 """Width that an edge takes where it passes a layer."""
 _GAP_X = 12.0
+_STRAIGHT_PX = 0.6
+"""An edge that would bend by less is drawn straight."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,6 @@ def _crossings(grid: _Grid, rows: list[list[int]], place: list[float]) -> int:
 
 
 def _inversions(values: list[float]) -> int:
-    from bisect import bisect_right, insort
-
     seen: list[float] = []
     total = 0
     for value in values:
@@ -186,7 +188,10 @@ def _inversions(values: list[float]) -> int:
 
 
 def _place(grid: _Grid, rows: list[list[int]]) -> list[float]:
-    """Centres x: each layer in turn goes as near to its neighbours as order and distance allow."""
+    """Centres x: each layer in turn goes as near to its neighbours as order and distance allow.
+
+    From rows that are all centred, and with the neighbours on both sides: so a long chain does not drift.
+    """
     xs = [0.0] * len(grid.layer)
     offsets = []
     for row in rows:
@@ -199,12 +204,10 @@ def _place(grid: _Grid, rows: list[list[int]]) -> list[float]:
         offsets.append(offset)
         for v, o in zip(row, offset, strict=True):
             xs[v] = o - at / 2
+    around = [up + down for up, down in zip(grid.up, grid.down, strict=True)]
     for sweep in range(_PLACE_SWEEPS):
-        downwards = sweep % 2 == 0
-        neighbours = grid.up if downwards else grid.down
-        indices = range(len(rows)) if downwards else range(len(rows) - 1, -1, -1)
-        for r in indices:
-            _pull(rows[r], offsets[r], neighbours, grid, xs)
+        for r in range(len(rows)) if sweep % 2 == 0 else range(len(rows) - 1, -1, -1):
+            _pull(rows[r], offsets[r], around, grid, xs)
     left = min(xs[v] - grid.size[v][0] / 2 for v in range(len(xs)))
     return [x - left for x in xs]
 
@@ -254,27 +257,33 @@ def _net_path(
 ) -> str:
     """One path for all pieces of a net; straight runs through layers become one vertical line."""
     parts: list[str] = []
-    at: tuple[float, float] | None = None
+    at = (-1.0, -1.0)
     for a, b in links:
-        row = grid.layer[a]
-        x1, y1 = xs[a], tops[row] + heights[row]
-        if a < real:
-            y1 = tops[row] + (heights[row] + grid.size[a][1]) / 2
-        x2, y2 = xs[b], tops[row + 1]
-        if b < real:
-            y2 += (heights[row + 1] - grid.size[b][1]) / 2
-        if at is None or abs(at[0] - x1) > 0.7 or at[1] > y1:
-            parts.append(f"M{_px(x1)} {_px(y1)}")
-        elif at[1] < y1:
-            parts.append(f"V{_px(y1)}")
-        if abs(x1 - x2) < 0.6:
-            parts.append(f"V{_px(y2)}")
-            x2 = x1
-        else:
-            middle = _px((y1 + y2) / 2)
-            parts.append(f"C{_px(x1)} {middle} {_px(x2)} {middle} {_px(x2)} {_px(y2)}")
-        at = (x2, y2)
-    return "".join(parts)
+        above, below = grid.layer[a], grid.layer[b]
+        start = (
+            xs[a],
+            tops[above] + (heights[above] + grid.size[a][1] if a < real else 2 * heights[above]) / 2,
+        )
+        x, y = xs[b], tops[below] + ((heights[below] - grid.size[b][1]) / 2 if b < real else 0.0)
+        if abs(at[0] - start[0]) > _STRAIGHT_PX or at[1] != start[1]:
+            parts.append(f"M{_px(start[0])} {_px(start[1])}")
+            at = start
+        if abs(at[0] - x) > _STRAIGHT_PX:
+            middle = _px((at[1] + y) / 2)
+            parts.append(f"C{_px(at[0])} {middle} {_px(x)} {middle} {_px(x)} {_px(y)}")
+            at = (x, y)
+        if b >= real:  # pass the layer
+            y = tops[below] + heights[below]
+        if at[1] != y:
+            parts.append(f"V{_px(y)}")
+        at = (at[0], y)
+    return _join_verticals(parts)
+
+
+def _join_verticals(parts: Sequence[str]) -> str:
+    """Of vertical lines in a row only the last one says anything."""
+    kept = [p for p, after in pairwise((*parts, "")) if not (p[0] == "V" and after[:1] == "V")]
+    return "".join(kept)
 
 
 def _px(value: float) -> str:

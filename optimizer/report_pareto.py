@@ -18,7 +18,9 @@ _WIDTH, _HEIGHT = 480.0, 330.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 16.0, 46.0, 50.0
 _LOG_FROM = 20.0
 """Ratio of largest to smallest value from which an axis is logarithmic."""
-_CHARACTER_PX = 6.3
+_CHARACTER_PX, _BOLD_CHARACTER_PX = 6.5, 7.4
+_Area = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
 _FOCUSABLE = 40
 """Up to so many points each one is a tab stop; beyond, only the labelled ones are."""
 
@@ -58,7 +60,7 @@ def make_axis(values: Sequence[float]) -> Axis:
         steps = (1.0, 2.0, 5.0) if len(decades) <= 4 else (1.0,)
         ticks = tuple(m * 10.0**d for d in decades for m in steps if low <= m * 10.0**d <= high)
         return Axis(low, high, True, ticks)
-    pad = 0.12 * (high - low) or 0.2 * abs(high) or 1.0
+    pad = 0.15 * (high - low) or 0.2 * abs(high) or 1.0
     low, high = (0.0 if 0 <= low < 2.5 * pad else low - pad), high + pad
     step = _round_step((high - low) / 5)
     first = math.ceil(low / step - 1e-9)
@@ -118,12 +120,13 @@ def pareto_svg(
         f'aria-label="{escape(title)}"><text class="plot-title" x="0" y="14">{escape(title)}</text>'
     ]
     parts += _grid(x_axis, y_axis, at, y_label, y_format)
-    parts += _bound_lines(x_axis, y_axis, at, bounds)
+    lines = _bound_lines(x_axis, y_axis, at, bounds)
+    parts += [f'<path class="bound" d="M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}"/>' for a, b, c, d in lines]
     parts.append(_staircase([p for p, m in zip(placed, marks, strict=True) if "base" not in m.css]))
     # Labelled marks last: they lie on top.
     for k in sorted(range(len(marks)), key=lambda k: (bool(marks[k].label), "chosen" in marks[k].css)):
         parts.append(_mark_svg(marks[k], *placed[k]))
-    parts += _labels(marks, placed)
+    parts += _labels(marks, placed, lines)
     parts.append("</svg>")
     return "".join(parts)
 
@@ -171,7 +174,7 @@ def _grid(
     parts = []
     for value in x_axis.ticks:
         x = at(value, y_axis.low)[0]
-        text = fmt.rate(value).removesuffix(" /s")
+        text = _trim(fmt.rate(value)).removesuffix(" /s")
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP:.0f}V{floor:.0f}"/>')
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{floor + 16:.0f}" text-anchor="middle">{text}</text>'
@@ -180,7 +183,7 @@ def _grid(
         y = at(x_axis.low, value)[1]
         parts.append(f'<path class="grid" d="M{_LEFT:.0f} {y:.1f}H{right:.0f}"/>')
         place = f'x="{_LEFT - 7:.0f}" y="{y + 4:.1f}"'
-        parts.append(f'<text class="tick" {place} text-anchor="end">{y_format(value)}</text>')
+        parts.append(f'<text class="tick" {place} text-anchor="end">{_trim(y_format(value))}</text>')
     parts.append(f'<path class="axis" d="M{_LEFT:.0f} {_TOP:.0f}V{floor:.0f}H{right:.0f}"/>')
     parts.append(
         f'<text class="axis-name" x="{(_LEFT + right) / 2:.0f}" y="{_HEIGHT - 10:.0f}" text-anchor="middle">'
@@ -191,21 +194,30 @@ def _grid(
     return parts
 
 
+def _trim(text: str) -> str:
+    """A tick's figure without idle zeros: "20.0 ms" -> "20 ms"."""
+    number, space, unit = text.partition(" ")
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
+    return f"{number}{space}{unit}"
+
+
 def _bound_lines(
     x_axis: Axis,
     y_axis: Axis,
     at: Callable[[float, float], tuple[float, float]],
     bounds: tuple[float | None, float | None],
-) -> list[str]:
-    parts = []
+) -> list[_Area]:
+    """Dashed lines (as areas of no width) where proven bounds fall into the plot."""
+    lines: list[_Area] = []
     x_bound, y_bound = bounds
     if x_bound is not None and x_axis.low < x_bound < x_axis.high:
         x = at(x_bound, y_axis.low)[0]
-        parts.append(f'<path class="bound" d="M{x:.1f} {_TOP:.0f}V{_HEIGHT - _BOTTOM:.0f}"/>')
+        lines.append((x, _TOP, x, _HEIGHT - _BOTTOM))
     if y_bound is not None and y_axis.low < y_bound < y_axis.high:
         y = at(x_axis.low, y_bound)[1]
-        parts.append(f'<path class="bound" d="M{_LEFT:.0f} {y:.1f}H{_WIDTH - _RIGHT:.0f}"/>')
-    return parts
+        lines.append((_LEFT, y, _WIDTH - _RIGHT, y))
+    return lines
 
 
 def _staircase(points: Sequence[tuple[float, float]]) -> str:
@@ -233,37 +245,48 @@ def _mark_svg(mark: _Mark, x: float, y: float) -> str:
     return f"{head}{hit}{shape}</g>"
 
 
-def _labels(marks: Sequence[_Mark], placed: Sequence[tuple[float, float]]) -> list[str]:
-    """Labels where they hide least: the first free place around the mark, else the one with fewest hits."""
-    taken: list[tuple[float, float, float, float]] = [(x - 6, y - 6, x + 6, y + 6) for x, y in placed]
+def _labels(
+    marks: Sequence[_Mark], placed: Sequence[tuple[float, float]], lines: Sequence[_Area]
+) -> list[str]:
+    """Labels where they hide least: the place around the mark with the fewest hits, near ones first."""
+    taken: list[_Area] = [(x - 7, y - 7, x + 7, y + 7) for x, y in placed]
+    taken += lines
     parts = []
     order = sorted(range(len(marks)), key=lambda k: ("chosen" not in marks[k].css, "base" in marks[k].css))
     for k in order:
         mark = marks[k]
         if not mark.label:
             continue
+        chosen = "chosen" in mark.css
         text = fmt.shorten(mark.label, 34)
-        box = min(_candidates(*placed[k], _CHARACTER_PX * len(text)), key=lambda b: _cost(b, taken))
-        taken.append(box)
-        css = "pt-label chosen" if "chosen" in mark.css else "pt-label"
-        parts.append(f'<text class="{css}" x="{box[0]:.1f}" y="{box[3] - 3:.1f}">{escape(text)}</text>')
+        width = len(text) * (_BOLD_CHARACTER_PX if chosen else _CHARACTER_PX)
+        y = placed[k][1]
+        anchor, area = min(
+            _candidates(*placed[k], width), key=lambda c: _cost(c[1], taken) + abs(c[1][1] + 7 - y) / 30
+        )
+        taken.append(area)
+        x = {"start": area[0], "end": area[2], "middle": (area[0] + area[2]) / 2}[anchor]
+        parts.append(
+            f'<text class="pt-label{" chosen" if chosen else ""}" x="{x:.1f}" y="{area[3] - 3:.1f}" '
+            f'text-anchor="{anchor}">{escape(text)}</text>'
+        )
     return parts
 
 
-def _candidates(x: float, y: float, width: float) -> list[tuple[float, float, float, float]]:
-    boxes = []
+def _candidates(x: float, y: float, width: float) -> list[tuple[str, _Area]]:
+    """Places for a label of ``width`` around a mark, each with the anchor of its text."""
+    found: list[tuple[str, _Area]] = []
     for lift in (0.0, -15.0, 15.0, -30.0, 30.0, -45.0, 45.0):
-        for left in (x + 11, x - 11 - width, x - width / 2):
-            if lift == 0 and left == x - width / 2:
-                continue
-            boxes.append((left, y - 7 + lift, left + width, y + 7 + lift))
-    return boxes
+        top, bottom = y - 7 + lift, y + 7 + lift
+        found.append(("start", (x + 11, top, x + 11 + width, bottom)))
+        found.append(("end", (x - 11 - width, top, x - 11, bottom)))
+        if lift:
+            found.append(("middle", (x - width / 2, top, x + width / 2, bottom)))
+    return found
 
 
-def _cost(
-    box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]
-) -> float:
-    x1, y1, x2, y2 = box
+def _cost(area: _Area, taken: Sequence[_Area]) -> float:
+    x1, y1, x2, y2 = area
     outside = max(0.0, _LEFT + 2 - x1) + max(0.0, x2 - _WIDTH + 2) + max(0.0, _TOP - y1)
     outside += max(0.0, y2 - _HEIGHT + _BOTTOM)
     hits = sum(1 for a, b, c, d in taken if x1 < c and a < x2 and y1 < d and b < y2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from boards.board import Board, Link, Processor, System
 from optimizer.graph import Graph, Initializer, Operator, Tensor
@@ -14,7 +15,7 @@ CLASS = "contiguous plans, any board order"
 
 
 def residual_graph(blocks: int, name: str = "resnet") -> Graph:
-    """A stem of 3 operators, ``blocks`` residual blocks of 8 operators, a head of 3: 6 + 8 x blocks in all."""
+    """A stem of 3 operators, ``blocks`` residual blocks of 8 operators, a head of 3."""
     return _Maker(name).build(blocks)
 
 
@@ -108,7 +109,7 @@ def _product(shape: Sequence[int]) -> int:
 
 
 def chain_system(names: Sequence[str]) -> System:
-    """Boards in a chain, each neighbour joined by one link a direction; the input comes and goes at the first."""
+    """Boards in a chain, neighbours joined by a link each way; input and output at the first."""
     boards = tuple(
         Board(
             name=name,
@@ -125,9 +126,7 @@ def chain_system(names: Sequence[str]) -> System:
         for k, name in enumerate(names)
     )
     links = tuple(
-        Link(f"{a}->{b}", a, b, f"{a}->{b}", 12.5e6)
-        for x, y in zip(names, names[1:], strict=False)
-        for a, b in ((x, y), (y, x))
+        Link(f"{a}->{b}", a, b, f"{a}->{b}", 12.5e6) for x, y in pairwise(names) for a, b in ((x, y), (y, x))
     )
     return System("demo", boards, links, names[0], names[0])
 
