@@ -15,7 +15,7 @@ from optimizer.onnx_nodes import DEFAULT_DOMAINS, attribute, body_weights
 from optimizer.onnx_prepare import Prepared, prepare, standard_opset
 from optimizer.onnx_units import Unit, group_nodes
 
-__all__ = ["OnnxModel", "build_graph", "load_graph", "load_onnx"]
+__all__ = ["OnnxModel", "build_graph", "load_graph", "load_onnx", "model_input"]
 
 # fmt: off
 _ELEMENTWISE = frozenset({
@@ -76,14 +76,16 @@ def _tensors(prepared: Prepared, units: list[Unit]) -> tuple[Tensor, ...]:
     for index, unit in enumerate(units):
         for name in unit.inputs:
             consumers.setdefault(name, []).append(index)
-    producers: dict[str, int | None] = {
-        n: None for n in prepared.inputs if n in consumers or n in prepared.outputs
-    }
+    producers: dict[str, int | None] = {n: None for n in prepared.inputs if n in consumers or n in prepared.outputs}
     producers.update({name: index for index, unit in enumerate(units) for name in unit.outputs})
     return tuple(
-        _tensor(prepared, name, producer, tuple(consumers.get(name, ())))
-        for name, producer in producers.items()
+        _tensor(prepared, name, producer, tuple(consumers.get(name, ()))) for name, producer in producers.items()
     )
+
+
+def model_input(prepared: Prepared, name: str) -> Tensor:
+    """One of the model's inputs by itself, whether or not the graph has it."""
+    return _tensor(prepared, name, None, ())
 
 
 def _tensor(prepared: Prepared, name: str, producer: int | None, consumers: tuple[int, ...]) -> Tensor:

@@ -87,9 +87,10 @@ def _whole_model(model: ModelProto) -> dict[str, TensorType]:
             got=" ".join(str(e).split())[:300],
             hint="Check the file with `onnx.checker.check_model(path, full_check=True)`.",
         ) from e
-    types = {t.name: TensorType(t.data_type, tuple(t.dims)) for t in inferred.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        types[value.name] = _tensor_type(value.type)
+    # An output may be an input too; the output's declaration was stripped of its shape.
+    declared = (*inferred.output, *inferred.value_info, *inferred.input)
+    types = {value.name: _tensor_type(value.type) for value in declared}
+    types.update((t.name, TensorType(t.data_type, tuple(t.dims))) for t in inferred.initializer)
     return types
 
 
@@ -101,9 +102,7 @@ def _is_known(types: Mapping[str, TensorType], name: str) -> bool:
     return name in types and types[name].shape is not None and types[name].elem_type != 0
 
 
-def _node_by_node(
-    model: ModelProto, types: dict[str, TensorType], declared: Mapping[str, ValueInfoProto]
-) -> None:
+def _node_by_node(model: ModelProto, types: dict[str, TensorType], declared: Mapping[str, ValueInfoProto]) -> None:
     values: _Values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in model.graph.node:
         outputs = [name for name in node.output if name]
@@ -130,6 +129,8 @@ def _node_types(
     by_rule = contrib_types(node, types)
     if by_rule is not None:
         return by_rule
+    if node.op_type == "Loop" and node.domain in DEFAULT_DOMAINS:
+        return _loop_types(model, node, types)
     version = next((o.version for o in model.opset_import if o.domain == node.domain), 0)
     if not onnx.defs.has(node.op_type, version, node.domain):
         return {}
@@ -145,6 +146,18 @@ def _node_types(
     except (shape_inference.InferenceError, RuntimeError, ValueError):
         return {}  # left open: whoever needs the type reports it with the name of the tensor
     return {name: _tensor_type(found) for name, found in inferred.items()}
+
+
+def _loop_types(model: ModelProto, node: NodeProto, types: Mapping[str, TensorType]) -> Mapping[str, TensorType]:
+    """Carried tensors whose type one turn does not change. (ONNX leaves them open, since a turn could.)"""
+    body = attribute(node, "body", None)
+    carried = list(node.input)[2:]
+    given = {name: types[name] for name in node_uses(node)}
+    given.update(zip((v.name for v in body.input[2:]), (types[name] for name in carried), strict=False))
+    given.update((v.name, TensorType(v.type.tensor_type.elem_type, ())) for v in body.input[:2])
+    inside = infer_body_types(model, body, given)
+    kept = zip(node.output, carried, body.output[1:], strict=False)
+    return {out: types[first] for out, first, last in kept if inside.get(last.name) == types[first]}
 
 
 def _values(model: ModelProto, node: NodeProto, types: Mapping[str, TensorType], values: _Values) -> _Values:

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx import ModelProto
-
 from boards.board import Link, System
 from optimizer.errors import PlanError
 from optimizer.graph import Graph, Tensor
 from optimizer.onnx_file import OnnxModel, load_onnx
+from optimizer.onnx_model import model_input
 from optimizer.onnx_prepare import Prepared, prepare
 from optimizer.plan import Plan, Segment, Transfer
 from optimizer.split_directory import bundle_directory
@@ -36,8 +35,7 @@ from optimizer.split_manifest import (
     load_bundle,
     manifest_json,
 )
-from optimizer.split_models import build_submodel, link_data
-from optimizer.zoo import materialize
+from optimizer.split_models import build_submodel, link_data, whole_model
 
 if TYPE_CHECKING:
     from optimizer.plan_io import LoadedPlan
@@ -97,7 +95,7 @@ def split(
         segments = _write_segments(graph, prepared, plan, found, staging, progress)
         bundle = _bundle(graph, plan, system, segments, staging)
         if verify:
-            bundle = replace(bundle, verification=_verify(graph, model, bundle, order, staging, progress))
+            bundle = replace(bundle, verification=_verify(prepared, bundle, order, staging, progress))
         text = json.dumps(manifest_json(bundle), indent=1, allow_nan=False)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return replace(bundle, directory=target)
@@ -194,22 +192,16 @@ def _write_segments(
                 size_bytes=len(content),
                 inputs=tuple(ids[t] for t in inputs),
                 outputs=tuple(ids[t] for t in outputs),
-                data=tuple(
-                    BundleData(f"segments/{location}", path.stat().st_size) for location, path in built.data
-                ),
+                data=tuple(BundleData(f"segments/{location}", path.stat().st_size) for location, path in built.data),
             )
         )
     return tuple(written)
 
 
-def _bundle(
-    graph: Graph, plan: Plan, system: System, segments: tuple[BundleSegment, ...], directory: Path
-) -> Bundle:
+def _bundle(graph: Graph, plan: Plan, system: System, segments: tuple[BundleSegment, ...], directory: Path) -> Bundle:
     links = {link.name: link for link in system.links}
     transfers = sorted(plan.transfers, key=lambda t: t.tensor)
-    tensors = tuple(
-        _bundle_tensor(number, graph.tensors[t.tensor], t, links) for number, t in enumerate(transfers)
-    )
+    tensors = tuple(_bundle_tensor(number, graph.tensors[t.tensor], t, links) for number, t in enumerate(transfers))
     used = {s.board for s in segments} | {b for t in tensors for b in t.boards} | {system.source, system.sink}
     score = plan.score
     processors = {p.key: p.processor for p in system.processors if p.board.name in used}
@@ -234,9 +226,7 @@ def _bundle(
     )
 
 
-def _bundle_tensor(
-    number: int, tensor: Tensor, transfer: Transfer, links: Mapping[str, Link]
-) -> BundleTensor:
+def _bundle_tensor(number: int, tensor: Tensor, transfer: Transfer, links: Mapping[str, Link]) -> BundleTensor:
     hops = tuple(BundleHop(h.link, links[h.link].source, links[h.link].target) for h in transfer.hops)
     return BundleTensor(
         id=number,
@@ -271,8 +261,7 @@ def _running_order(segments: Sequence[Segment], found: Sequence[Crossing]) -> li
 
 
 def _verify(
-    graph: Graph,
-    model: OnnxModel,
+    prepared: Prepared,
     bundle: Bundle,
     order: Sequence[str],
     folder: Path,
@@ -280,30 +269,8 @@ def _verify(
 ) -> Verification:
     from optimizer.split_verify import verify_chain  # loads ONNX Runtime
 
-    inputs = [graph.tensors[i] for i in graph.inputs]
+    inputs = [model_input(prepared, name) for name in prepared.inputs]  # also those that lead nowhere
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        whole = _whole_model(model, Path(scratch))
+        whole = whole_model(prepared.model, Path(scratch))
         segments = sorted(bundle.segments, key=lambda s: order.index(s.name))
         return verify_chain(whole, inputs, folder, segments, bundle.tensors, progress=progress)
-
-
-def _whole_model(model: OnnxModel, scratch: Path) -> Path:
-    """A file with the whole model as it was given, its weights constant.
-
-    Weights that are also graph inputs could be fed, and ONNX Runtime then does not fuse them; in sub-models
-    they are constants, so they must be here.
-    """
-    path = scratch / "whole.onnx"
-    if model.path is None:
-        return materialize(model.source.removeprefix("zoo:"), path)
-    weights = model.initializers
-    fed = [v for v in model.proto.graph.input if v.name in weights]
-    outside = any(model.external_data(tensor) for tensor in weights.values())
-    if not fed or outside or model.proto.ir_version < 4:
-        return model.path
-    whole = ModelProto()
-    whole.CopyFrom(model.proto)
-    del whole.graph.input[:]
-    whole.graph.input.extend(v for v in model.proto.graph.input if v.name not in weights)
-    path.write_bytes(whole.SerializeToString())
-    return path

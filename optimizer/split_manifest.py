@@ -93,8 +93,9 @@ class Verification:
     checked: bool
     """False: told not to check; nothing else here means anything then."""
     ort_level: str = ""
-    """Highest optimisation level at which every output was the same bit for bit."""
+    """Highest optimisation level up to "extended" at which every output was the same bit for bit."""
     bit_exact: bool = False
+    """False with ``checked`` only for half-precision models, which are compared within a tolerance."""
     max_abs: float = 0.0
     """Largest difference at ``ort_level``."""
     ort_level_all_max_relative: float = 0.0

@@ -15,7 +15,7 @@ from optimizer.graph import Graph
 from optimizer.onnx_file import ExternalData, OnnxModel, tensor_bytes
 from optimizer.onnx_nodes import node_uses, subgraphs
 from optimizer.onnx_prepare import Prepared
-from optimizer.zoo import fill_weights, is_stub
+from optimizer.zoo import fill_weights, is_stub, materialize
 
 __all__ = ["SubModel", "build_submodel", "link_data", "refers_to_data"]
 
@@ -63,14 +63,7 @@ def build_submodel(
     model = prepared.model
     refer = refers_to_data(model)
     data: dict[str, Path] = {}
-    for tensor in _weights(prepared, nodes):
-        external = model.external_data(tensor)
-        if external is not None and refer:
-            location = f"{_DATA_FOLDER}/{external.location}"
-            data[location] = external.path
-            proto.graph.initializer.append(_moved(tensor, external, location))
-        else:
-            proto.graph.initializer.append(model.inline(tensor))
+    proto.graph.initializer.extend(_inside(model, t, refer, data) for t in _weights(prepared, nodes))
     if any(is_stub(tensor) for tensor in proto.graph.initializer):
         fill_weights(proto)
     if proto.ir_version < _IR_WITHOUT_WEIGHT_INPUTS:
@@ -114,6 +107,37 @@ def _symlink(path: Path, target: Path, cause: OSError) -> None:
         ) from e
 
 
+def whole_model(model: OnnxModel, folder: Path) -> Path:
+    """A file with the model as it was given, which ONNX Runtime can load; made in the folder where need be.
+
+    Weights that are also graph inputs could be fed, and ONNX Runtime then does not fuse them; in sub-models they
+    are constants, so they must be here. It also refuses models where two nodes have one name.
+    """
+    if model.path is None:
+        return materialize(model.source.removeprefix("zoo:"), folder / "whole.onnx")
+    graph = model.proto.graph
+    inputs = [v for v in graph.input if v.name not in model.initializers]
+    names = [n.name for n in graph.node if n.name]
+    fed = len(inputs) < len(graph.input) and model.proto.ir_version >= _IR_WITHOUT_WEIGHT_INPUTS
+    if not fed and len(set(names)) == len(names):
+        return model.path
+    whole = ModelProto()
+    whole.CopyFrom(model.proto)
+    if fed:
+        del whole.graph.input[:]
+        whole.graph.input.extend(inputs)
+    for node in whole.graph.node:
+        node.name = ""
+        _inline_attributes(node, model)
+    data: dict[str, Path] = {}
+    for tensor in whole.graph.initializer:
+        tensor.CopyFrom(_inside(model, tensor, refers_to_data(model), data))
+    link_data(data.items(), folder)
+    path = folder / "whole.onnx"
+    path.write_bytes(whole.SerializeToString())
+    return path
+
+
 def _positions(graph: Graph, operators: Sequence[int]) -> list[int]:
     """Node positions in running order; a helper stands before the first operator that needs it."""
     return list(dict.fromkeys(position for op in operators for position in graph.operators[op].nodes))
@@ -128,6 +152,16 @@ def _weights(prepared: Prepared, nodes: Sequence[NodeProto]) -> list[TensorProto
 def _value_info(prepared: Prepared, graph: Graph, tensor: int) -> ValueInfoProto:
     found = graph.tensors[tensor]
     return helper.make_tensor_value_info(found.name, prepared.types[found.name].elem_type, list(found.shape))
+
+
+def _inside(model: OnnxModel, tensor: TensorProto, refer: bool, data: dict[str, Path]) -> TensorProto:
+    """The tensor for a model file elsewhere: with its elements, or referring to them and noting it in ``data``."""
+    external = model.external_data(tensor)
+    if external is None or not refer:
+        return model.inline(tensor)
+    location = f"{_DATA_FOLDER}/{external.location}"
+    data[location] = external.path
+    return _moved(tensor, external, location)
 
 
 def _moved(tensor: TensorProto, external: ExternalData, location: str) -> TensorProto:
