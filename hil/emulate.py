@@ -152,9 +152,7 @@ class Emulation:
             targets[child.name] = LabTarget(child.name, "network_agent", host, int(ready["port"]))
         return targets
 
-    def _join_namespaces(
-        self, listening: dict[str, LabTarget]
-    ) -> tuple[dict[str, LabTarget], dict[str, LabLink]]:
+    def _join_namespaces(self, listening: dict[str, LabTarget]) -> tuple[dict[str, LabTarget], dict[str, LabLink]]:
         """Cable the agents to the host and, shaped, to one another; where they are reached now."""
         self._tell("Joining the boards with virtual cables")
         pids = self.process_ids()
@@ -200,7 +198,7 @@ class Emulation:
 def agent_command(board: str, host: str, directory: Path) -> list[str]:
     """The command line of one agent: any free port, the emulation's key, ends with its starter."""
     return [
-        *(sys.executable, "-m", "hil.agent_cli", "--board", board, "--host", host, "--port", "0"),
+        *(sys.executable, "-m", "hil.agent_cli", "--name", board, "--bind", host, "--port", "0"),
         *("--key-file", str(directory / "agents.key"), "--exit-with-parent", str(os.getpid())),
     ]
 

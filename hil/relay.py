@@ -84,20 +84,18 @@ class Pacer:
     def reserve(self, occupancy_s: float, *, waited: bool) -> float:
         """Occupy the medium next; the time at which the last byte has crossed.
 
-        ``waited``: the bytes lay ready while the medium was still busy. They then start when it became
-        free, even if that was a moment ago (our own lateness, at most 5 ms of it), and not when we looked.
+        ``waited``: the bytes lay ready when we looked. If the medium became free only a moment ago (our own
+        lateness, at most 5 ms), they start then, and not when we looked.
         """
         with self._lock:
             now = self._clock()
-            earliest = now - _REPAID_S if waited else now
-            start = max(self._free_at_s, earliest)
+            just_free = waited and now - self._free_at_s <= _REPAID_S
+            start = self._free_at_s if just_free else max(self._free_at_s, now)
             self._free_at_s = start + occupancy_s
             return self._free_at_s
 
 
-def serve(
-    routes: Sequence[RelayRoute], started: Callable[[dict[str, int]], None], stop: Callable[[], None]
-) -> None:
+def serve(routes: Sequence[RelayRoute], started: Callable[[dict[str, int]], None], stop: Callable[[], None]) -> None:
     """Listen for every route, report the ports to ``started``, and forward until ``stop()`` returns."""
     pacers = {route.medium: Pacer() for route in routes}
     with contextlib.ExitStack() as stack:
@@ -169,6 +167,8 @@ def _forward(
                 _sleep_until(due_s)
             if delivery is None:
                 target.sendall(buffer[:received])
+            elif delivery.failed:
+                break  # a source that goes on sending would otherwise never be told
             else:
                 delivery.pending.put((due_s + latency_s, bytes(buffer[:received])))
     except OSError:
@@ -187,23 +187,23 @@ class _Delivery:
     def __init__(self, source: socket.socket, target: socket.socket) -> None:
         self.pending: queue.Queue[tuple[float, bytes]] = queue.Queue(_QUEUED_CHUNKS)
         self._source, self._target = source, target
+        self.failed = False
         self.thread = _start(self._run)
 
     def _run(self) -> None:
-        gone = False
         while True:
             due_s, chunk = self.pending.get()
             if not chunk:
                 with contextlib.suppress(OSError):
                     self._target.shutdown(socket.SHUT_WR)
                 return
-            if gone:
+            if self.failed:
                 continue  # keep emptying: the reader must not block on a full queue
             _sleep_until(due_s)
             try:
                 self._target.sendall(chunk)
             except OSError:
-                gone = True
+                self.failed = True
                 _hang_up(self._source, self._target)
 
 
