@@ -21,6 +21,7 @@ from hil.errors import LabError
 from hil.lab import check_lab
 from hil.lab_types import Lab
 from hil.profile_models import ModelFile, ProfileModels, profile_models
+from hil.targets import connect_target
 from hil.targets.target import ModelTimes, Target
 from optimizer.cost_models.profiled import (
     CutTimes,
@@ -43,7 +44,6 @@ _MIN_BURST_MESSAGE_BYTES = 1 << 10
 _PINGS = 20
 
 OpenTarget = Callable[[Lab, str], Target]
-"""Connects to a board of a lab by its name."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,13 @@ def profile(
     graph: Graph,
     system: System,
     lab: Lab,
-    open_target: OpenTarget,
     options: ProfileOptions | None = None,
     progress: Callable[[str], None] | None = None,
+    open_target: OpenTarget = connect_target,
 ) -> CostTable:
     """Measure a model on every board of the lab. Only CPUs are measured, one thread each.
 
+    ``progress`` is told each step, from several threads. ``open_target`` connects to a board by its name.
     Raises LabError when the lab does not fit the system, DeviceError when a board fails.
     """
     options = options or ProfileOptions()
@@ -142,9 +143,7 @@ def _profile_board(
     operators: dict[tuple[str, str, str], OperatorCost] = {}
     boundaries: dict[str, BoundaryCost] = {}
     for processor in _cpus(board):
-        operators |= profiled_costs(
-            graph, processor, times, statistics.median(wholes_s), boundary, provenance
-        )
+        operators |= profiled_costs(graph, processor, times, statistics.median(wholes_s), boundary, provenance)
         if boundary is not None:
             boundaries[processor.key] = boundary
     return _BoardCosts(operators, boundaries)

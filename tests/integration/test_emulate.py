@@ -21,7 +21,7 @@ from hil.emulate_choices import RequestedShaping, payload_bytes_per_s
 from hil.errors import EmulationError
 from hil.lab import load_lab, load_lab_system
 from hil.lab_types import Lab
-from hil.targets import DRIVERS
+from hil.targets import connect_target
 from tests.needs import needs_root
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -61,7 +61,7 @@ def _await_nothing_left(pids: list[int], devices: set[str], timeout_s: float = 1
 
 def _check_boards(lab: Lab) -> None:
     for name in lab.targets:
-        with DRIVERS["network_agent"](lab, name) as target:
+        with connect_target(lab, name) as target:
             assert target.identify().board == name
 
 
@@ -92,7 +92,7 @@ def test_each_board_has_a_core_of_its_own() -> None:
 @pytest.mark.parametrize("shaping", ["tc", "relay"], indirect=True)
 def test_link_has_the_rate_of_the_system_file(shaping: RequestedShaping) -> None:
     link = load_system("demo").links[0]
-    with emulate("demo", shaping=shaping) as lab, DRIVERS["network_agent"](lab, "left") as left:
+    with emulate("demo", shaping=shaping) as lab, connect_target(lab, "left") as left:
         probe = left.probe_link(link.name, "right", lab.link_address(link.name, "right"), sizes=(0,), repeats=5)
     rate = probe.burst_bytes / probe.burst_receive_ns * 1e9
     assert rate == pytest.approx(payload_bytes_per_s(link), rel=0.06)
