@@ -8,10 +8,14 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
-__all__ = ["DEFAULT_DOMAINS", "attribute", "body_weights", "node_uses", "subgraphs"]
+__all__ = ["DEFAULT_DOMAINS", "RANDOM_OPERATORS", "attribute", "body_weights", "node_uses", "subgraphs"]
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 """Two spellings of the standard operator set's domain."""
+RANDOM_OPERATORS = frozenset(
+    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
+"""These give other results each time, or wherever they stand."""
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:

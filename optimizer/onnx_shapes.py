@@ -25,21 +25,13 @@ from onnx import (
 
 from optimizer.errors import ModelError
 from optimizer.onnx_contrib import contrib_types
-from optimizer.onnx_nodes import DEFAULT_DOMAINS, attribute, node_uses
+from optimizer.onnx_nodes import DEFAULT_DOMAINS, RANDOM_OPERATORS, attribute, node_uses
 from optimizer.onnx_types import TensorType
 
 __all__ = ["infer_body_types", "infer_types"]
 
 _VALUE_ELEMENTS = 4096
 """Largest value that is computed ahead: shapes, axes and indices are far smaller."""
-_RANDOM = (
-    "RandomNormal",
-    "RandomUniform",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Multinomial",
-    "Bernoulli",
-)
 
 _Values = dict[str, npt.NDArray[np.generic]]
 
@@ -171,7 +163,7 @@ def _values(model: ModelProto, node: NodeProto, types: Mapping[str, TensorType],
             return {node.output[0]: np.array(known.elements, dtype=np.int64)}
         part = known.shape[attribute(node, "start", 0) : attribute(node, "end", None)]
         return {node.output[0]: np.array(part, dtype=np.int64)}
-    if not standard or node.op_type in _RANDOM or any(name not in values for name in node_uses(node)):
+    if not standard or node.op_type in RANDOM_OPERATORS or any(name not in values for name in node_uses(node)):
         return {}
     sizes = [types[name].elements for name in node.output if _is_known(types, name)]
     if any(size > _VALUE_ELEMENTS for size in sizes):

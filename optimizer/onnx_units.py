@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from optimizer.onnx_nodes import DEFAULT_DOMAINS, node_uses
+from optimizer.onnx_nodes import DEFAULT_DOMAINS, RANDOM_OPERATORS, node_uses
 from optimizer.onnx_prepare import Prepared
 
 __all__ = ["Unit", "group_nodes"]
 
-_RANDOM = frozenset(
-    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
-)
 _FOLDABLE_DOMAINS = (*DEFAULT_DOMAINS, "ai.onnx.ml", "com.microsoft")
 """Nodes of these domains compute the same from the same inputs; others may not."""
 _ACTIVATIONS = ("Relu", "Clip")
@@ -73,7 +70,7 @@ def _analyse(prepared: Prepared) -> _Analysis:
 
 
 def _is_constant(node: NodeProto, uses: Sequence[str], constant: Set[str]) -> bool:
-    foldable = node.domain in _FOLDABLE_DOMAINS and node.op_type not in _RANDOM
+    foldable = node.domain in _FOLDABLE_DOMAINS and node.op_type not in RANDOM_OPERATORS
     return foldable and all(name in constant for name in uses)
 
 

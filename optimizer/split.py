@@ -19,6 +19,7 @@ from optimizer.errors import PlanError
 from optimizer.graph import Graph, Tensor
 from optimizer.onnx_file import OnnxModel, load_onnx
 from optimizer.onnx_model import model_input
+from optimizer.onnx_nodes import RANDOM_OPERATORS
 from optimizer.onnx_prepare import Prepared, prepare
 from optimizer.plan import Plan, Segment, Transfer
 from optimizer.split_directory import bundle_directory
@@ -269,8 +270,9 @@ def _verify(
 ) -> Verification:
     from optimizer.split_verify import verify_chain  # loads ONNX Runtime
 
+    random_operators = [n.name for n in prepared.nodes if n.op_type in RANDOM_OPERATORS]
     inputs = [model_input(prepared, name) for name in prepared.inputs]  # also those that lead nowhere
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         whole = whole_model(prepared.model, Path(scratch))
         segments = sorted(bundle.segments, key=lambda s: order.index(s.name))
-        return verify_chain(whole, inputs, folder, segments, bundle.tensors, progress=progress)
+        return verify_chain(whole, inputs, folder, segments, bundle.tensors, random_operators, progress=progress)

@@ -78,8 +78,9 @@ def build_submodel(
 def link_data(files: Iterable[tuple[str, Path]], folder: Path) -> None:
     """Make external files appear below the folder without copying them.
 
-    Hard links, because ONNX Runtime refuses data whose resolved path leaves the model's directory; a symbolic
-    link where the file system allows no other, which older versions accept. Raises PlanError for neither.
+    Hard links, because newer versions of ONNX Runtime refuse data whose resolved path leaves the model's
+    directory; a symbolic link where the file system allows no hard link and the installed version follows it.
+    Raises PlanError where neither will do.
     """
     for location, path in files:
         target = folder / location
@@ -105,6 +106,38 @@ def _symlink(path: Path, target: Path, cause: OSError) -> None:
             got=f"{cause.strerror}; {e.strerror}",
             hint="Write the bundle to the file system that holds the model.",
         ) from e
+    if not _runtime_follows(target):
+        raise PlanError(
+            "ONNX Runtime does not follow a symbolic link to the model's external data",
+            where=str(target),
+            expected=f"a file system that allows a hard link to {path}",
+            got=cause.strerror or type(cause).__name__,
+            hint="Write the bundle to the file system that holds the model.",
+        ) from cause
+
+
+def _runtime_follows(data: Path) -> bool:
+    """Whether the installed ONNX Runtime loads a model (of one byte) whose external data lies there."""
+    from optimizer.split_runtime import LEVEL_ALL, ORT_ERRORS, open_session  # loads ONNX Runtime
+
+    byte = TensorProto(name="byte", data_type=TensorProto.UINT8, dims=[1])
+    moved = _moved(byte, ExternalData("byte", data.name, data, 0, 1), data.name)
+    end = helper.make_tensor_value_info("end", TensorProto.UINT8, [1])
+    node = helper.make_node("Identity", ["byte"], ["end"])
+    proto = helper.make_model(
+        helper.make_graph([node], "probe", [], [end], [moved]),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=7,
+    )
+    probe = data.with_name("probe.onnx")
+    probe.write_bytes(proto.SerializeToString())
+    try:
+        open_session(probe, LEVEL_ALL)
+    except ORT_ERRORS:
+        return False
+    finally:
+        probe.unlink()
+    return True
 
 
 def whole_model(model: OnnxModel, folder: Path) -> Path:

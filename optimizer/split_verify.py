@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from optimizer.errors import InternalError, ModelError
 from optimizer.graph import Tensor
 from optimizer.split_manifest import BundleSegment, BundleTensor, Verification
+from optimizer.split_runtime import EXACT_LEVELS, LEVEL_ALL, ORT_ERRORS, open_session
 
 __all__ = ["HALF_TOLERANCE", "TOLERANCE", "random_inputs", "verify_chain"]
 
@@ -24,18 +23,6 @@ HALF_TOLERANCE = 2.0**-7
 """The same, at every level, where float16 tensors cross: ONNX Runtime computes neighbouring half-precision
 operators in single precision on a CPU and rounds only what is handed over, so a cut adds a rounding (2^-11)."""
 
-_EXACT_LEVELS = {
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "disable_all": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-_ALL = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-# ONNX Runtime's errors have no common base of their own.
-_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    found
-    for found in vars(ort_state).values()
-    if isinstance(found, type) and issubclass(found, Exception)
-)  # fmt: skip
 _INTEGER_RANGES = {"uint8": (0, 256), "int8": (-128, 128)}
 """Other integers are indices of something as a rule; 0 and 1 are indices of almost anything."""
 
@@ -58,6 +45,7 @@ def verify_chain(
     folder: Path,
     segments: Sequence[BundleSegment],
     tensors: Sequence[BundleTensor],
+    random_operators: Sequence[str] = (),
     seeds: Sequence[int] = (0, 1),
     progress: Callable[[str], None] | None = None,
 ) -> Verification:
@@ -65,24 +53,24 @@ def verify_chain(
 
     Bit for bit at level EXTENDED, or at the highest level below where fusions across a cut (convolution with
     batch normalisation, say) change the rounding; within the tolerance at ALL and wherever not bit for bit.
-    Half-precision models are compared within their tolerance only. Raises InternalError where they differ,
-    ModelError where the whole model cannot be run or repeated.
+    Half-precision models are compared within their tolerance only. Raises InternalError where they differ
+    (ModelError where operators that draw random numbers explain it), ModelError where a model does not run.
     """
     half = any(t.dtype in ("float16", "bfloat16") for t in tensors)
     tolerance = HALF_TOLERANCE if half else TOLERANCE
     frames = [random_inputs(inputs, seed) for seed in seeds]
-    chain = _Chain(whole, folder, segments, tensors, frames)
-    for name, level in _EXACT_LEVELS.items():
+    chain = _Chain(whole, folder, segments, tensors, frames, random_operators)
+    for name, level in EXACT_LEVELS.items():
         _report(progress, f"checking the chain at ONNX Runtime level {name}")
         exact = chain.difference(level)
-        _require(chain, level, name, exact, exact.max_relative <= tolerance)
+        _require(chain, name, exact, exact.max_relative <= tolerance)
         if exact.bit_exact or half:
             break
     else:
-        _require(chain, level, name, exact, exact.bit_exact)
+        _require(chain, name, exact, exact.bit_exact)
     _report(progress, "checking the chain at ONNX Runtime level all")
-    loose = chain.difference(_ALL)
-    _require(chain, _ALL, "all", loose, loose.max_relative <= tolerance)
+    loose = chain.difference(LEVEL_ALL)
+    _require(chain, "all", loose, loose.max_relative <= tolerance)
     return Verification(
         checked=True,
         ort_level=name,
@@ -121,6 +109,7 @@ class _Chain:
     segments: Sequence[BundleSegment]
     tensors: Sequence[BundleTensor]
     frames: Sequence[_Frame]
+    random_operators: Sequence[str]
 
     def difference(self, level: Any) -> _Difference:
         return _worst(self.run_whole(level), self.run_segments(level))
@@ -140,18 +129,13 @@ class _Chain:
 
 
 def _run(path: Path, level: Any, names: Sequence[str], frames: Sequence[_Frame]) -> list[_Frame]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = 1  # the same order of additions in every run
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path, level)
         needed = [i.name for i in session.get_inputs()]
         return [
             dict(zip(names, session.run(list(names), {n: frame[n] for n in needed}), strict=True)) for frame in frames
         ]
-    except _ORT_ERRORS as e:
+    except ORT_ERRORS as e:
         raise ModelError(
             "ONNX Runtime cannot run the model on random inputs", where=str(path), expected="outputs",
             got=" ".join(str(e).split())[:400],
@@ -181,18 +165,20 @@ def _difference(name: str, expected: _Array, got: _Array) -> _Difference:
     return _Difference(name, False, max_abs, relative)
 
 
-def _require(chain: _Chain, level: Any, name: str, found: _Difference, good: bool) -> None:
+def _require(chain: _Chain, level: str, found: _Difference, good: bool) -> None:
     if good:
         return
-    if not _worst(chain.run_whole(level), chain.run_whole(level)).bit_exact:
+    if chain.random_operators:
         raise ModelError(
-            f"output {found.tensor!r} differs from run to run, so the split cannot be checked",
-            where=str(chain.whole), expected="the same outputs for the same inputs",
-            got="random outputs", hint="Split without the check (--no-verify).",
-        )  # fmt: skip
+            f"output {found.tensor!r} depends on random numbers, so the split cannot be checked",
+            where=str(chain.whole),
+            expected="the same outputs for the same inputs",
+            got="operators that draw random numbers: " + ", ".join(chain.random_operators),
+            hint="Split without the check (--no-verify).",
+        )
     raise InternalError(
         f"the chain of sub-models does not compute what the model computes: output {found.tensor!r} differs "
-        f"by {found.max_abs:.3g} at ONNX Runtime level {name}, {found.max_relative:.3g} of its largest "
+        f"by {found.max_abs:.3g} at ONNX Runtime level {level}, {found.max_relative:.3g} of its largest "
         f"magnitude (allowed: {TOLERANCE:g}, in half precision {HALF_TOLERANCE:g}; nothing at level "
         f"disable_all). The bundle was not written."
     )
