@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from optimizer import report_format as fmt
+from optimizer.atomic import write_atomically
 from optimizer.report_data import ReportData
 from optimizer.report_gantt import gantt_rows, ticks
 from optimizer.report_graph import draw_graph
@@ -55,19 +53,8 @@ def render_report(data: ReportData) -> str:
 
 
 def write_report(data: ReportData, path: Path | str) -> None:
-    """Write the page in one step: readers see the old file or the new one. Raises OSError."""
-    target = Path(path)
-    text = render_report(data)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    """Write the page in one step: readers see the old file or the new one. Raises InputError."""
+    write_atomically(Path(path), render_report(data))
 
 
 @cache

@@ -26,10 +26,10 @@ _BLOCKS_FROM = 24
 """Segments of more operators are first shown in blocks."""
 _OPEN_HEIGHT_PX = 2600.0
 """The drawing starts opened where it is no taller than this, else with all segments collapsed."""
-_BOX_WIDTH, _HEADER_HEIGHT = 330.0, 54.0
+_BOX_WIDTH, _HEADER_HEIGHT = 310.0, 54.0
 _PILL_WIDTH, _PILL_HEIGHT = 170.0, 34.0
 _PAD = 16.0
-_TITLE_CHARACTERS = 29
+_TITLE_CHARACTERS = 25
 _NAMES_IN_TIP = 30
 _TIMES = "\N{MULTIPLICATION SIGN}"
 

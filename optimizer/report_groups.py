@@ -100,7 +100,7 @@ def _group(graph: Graph, members: Sequence[int]) -> Group:
         label = ops[0].op_type
     else:
         # The model's first level ("features") says too little.
-        module = _shared_path(ops)
+        module = _shared_path(ops)[:_SCOPE_PARTS]
         label = module[-1] if len(module) >= 2 else _chain_label([op.op_type for op in ops])
     work = f"{fmt.count(macs)} MAC" if macs else ""
     note = ", ".join(filter(None, ["" if len(ops) == 1 else f"{len(ops)} operators", work]))

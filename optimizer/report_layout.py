@@ -5,6 +5,7 @@ Deterministic, and light enough for a thousand nodes: the report may not make `s
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -190,37 +191,83 @@ def _inversions(values: list[float]) -> int:
 def _place(grid: _Grid, rows: list[list[int]]) -> list[float]:
     """Centres x: each layer in turn goes as near to its neighbours as order and distance allow.
 
-    From rows that are all centred, and with the neighbours on both sides: so a long chain does not drift.
+    From rows that are all centred, with the neighbours on both sides, and chains moved as one: so a long chain
+    does not drift.
     """
     xs = [0.0] * len(grid.layer)
-    offsets = []
-    for row in rows:
-        at = 0.0
-        offset = []
-        for k, v in enumerate(row):
-            if k:
-                at += (grid.size[row[k - 1]][0] + grid.size[v][0]) / 2 + _GAP_X
-            offset.append(at)
-        offsets.append(offset)
+    offsets = [_offsets(grid, row) for row in rows]
+    for row, offset in zip(rows, offsets, strict=True):
+        weight = sum(grid.size[v][0] for v in row)
+        middle = sum(grid.size[v][0] * o for v, o in zip(row, offset, strict=True)) / weight
         for v, o in zip(row, offset, strict=True):
-            xs[v] = o - at / 2
+            xs[v] = o - middle
     around = [up + down for up, down in zip(grid.up, grid.down, strict=True)]
+    chains = _chains(grid)
     for sweep in range(_PLACE_SWEEPS):
         for r in range(len(rows)) if sweep % 2 == 0 else range(len(rows) - 1, -1, -1):
             _pull(rows[r], offsets[r], around, grid, xs)
+        _straighten(grid, rows, chains, xs)
     left = min(xs[v] - grid.size[v][0] / 2 for v in range(len(xs)))
     return [x - left for x in xs]
 
 
-def _pull(
-    row: list[int], offset: list[float], neighbours: list[list[int]], grid: _Grid, xs: list[float]
-) -> None:
+def _offsets(grid: _Grid, row: list[int]) -> list[float]:
+    """Centres of a row packed from 0."""
+    at, offset = 0.0, []
+    for k, v in enumerate(row):
+        if k:
+            at += _distance(grid, row[k - 1], v)
+        offset.append(at)
+    return offset
+
+
+def _distance(grid: _Grid, v: int, w: int) -> float:
+    """Least distance of two neighbours' centres."""
+    return (grid.size[v][0] + grid.size[w][0]) / 2 + _GAP_X
+
+
+def _chains(grid: _Grid) -> list[list[int]]:
+    """Maximal runs in which each has one neighbour below and that one has one above."""
+    chains = []
+    for v in range(len(grid.layer)):
+        if len(grid.up[v]) == 1 and len(grid.down[grid.up[v][0]]) == 1:
+            continue  # not the top of its run
+        chain = [v]
+        while len(grid.down[chain[-1]]) == 1 and len(grid.up[grid.down[chain[-1]][0]]) == 1:
+            chain.append(grid.down[chain[-1]][0])
+        if len(chain) > 1:
+            chains.append(chain)
+    return chains
+
+
+def _straighten(grid: _Grid, rows: list[list[int]], chains: list[list[int]], xs: list[float]) -> None:
+    """Put the members of a chain below each other where the rows leave room for it."""
+    position = {v: k for row in rows for k, v in enumerate(row)}
+    for chain in chains:
+        low, high = -math.inf, math.inf
+        for v in chain:
+            row, k = rows[grid.layer[v]], position[v]
+            if k:
+                low = max(low, xs[row[k - 1]] + _distance(grid, row[k - 1], v))
+            if k + 1 < len(row):
+                high = min(high, xs[row[k + 1]] - _distance(grid, v, row[k + 1]))
+        if low <= high:
+            x = min(high, max(low, sum(xs[v] for v in chain) / len(chain)))
+            for v in chain:
+                xs[v] = x
+
+
+def _pull(row: list[int], offset: list[float], around: list[list[int]], grid: _Grid, xs: list[float]) -> None:
     """Least squares towards the neighbours' mean x under "stay in order, keep distance": isotonic regression.
 
-    Dummies weigh more, so that long edges run straight.
+    Wide boxes weigh more than passing edges, so that the trunk runs straight and the edges give way.
     """
-    wanted = [_mean([xs[u] for u in neighbours[v]], xs[v]) - o for v, o in zip(row, offset, strict=True)]
-    weights = [4.0 if grid.size[v][1] == 0 else 1.0 for v in row]
+    wanted, weights = [], []
+    for v, o in zip(row, offset, strict=True):
+        total = sum(grid.size[u][0] for u in around[v])
+        x = sum(grid.size[u][0] * xs[u] for u in around[v]) / total if total else xs[v]
+        wanted.append(x - o)
+        weights.append(grid.size[v][0])
     for v, x, o in zip(row, _isotonic(wanted, weights), offset, strict=True):
         xs[v] = x + o
 

@@ -9,7 +9,7 @@ from optimizer.plan import Certificate, Plan
 from optimizer.report_data import Baseline, DemoRow, ReportData
 from optimizer.report_pareto import anchors, pareto_svg
 from optimizer.report_segments import boards_used
-from optimizer.report_words import Claim, claim, proven_plan, value_of
+from optimizer.report_words import Claim, claim, in_plain_unit, proven_plan, value_of
 
 __all__ = [
     "OBJECTIVES",
@@ -117,7 +117,9 @@ def certificate_rows(data: ReportData) -> tuple[CertificateRow, ...]:
     """One row an objective that has a certificate."""
     found = data.front.certificates
     names = [*OBJECTIVES, *(name for name in found if name not in OBJECTIVES)]
-    return tuple(_certificate_row(name, found[name], data.plan) for name in names if name in found)
+    return tuple(
+        _certificate_row(name, in_plain_unit(name, found[name]), data.plan) for name in names if name in found
+    )
 
 
 def _certificate_row(objective: str, certificate: Certificate, plan: Plan) -> CertificateRow:
@@ -212,6 +214,4 @@ def _bound(certificate: Certificate | None, objective: str) -> float | None:
     """The proven limit as it is drawn: a throughput in 1/s, else s or J."""
     if certificate is None or not certificate.bound or certificate.status == "heuristic":
         return None
-    if objective == "throughput" and certificate.unit == "s":
-        return 1 / certificate.bound
-    return certificate.bound
+    return in_plain_unit(objective, certificate).bound

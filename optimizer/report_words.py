@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from optimizer import report_format as fmt
 from optimizer.plan import Certificate, Score
 
-__all__ = ["Claim", "claim", "proven_plan", "value_of"]
+__all__ = ["Claim", "claim", "in_plain_unit", "proven_plan", "value_of"]
 
 _PROVEN_GAP = 1e-4
 """A gap that prints as 0."""
@@ -40,9 +42,11 @@ def claim(objective: str, certificate: Certificate | None, score: Score) -> Clai
     """
     if certificate is None:
         return Claim("heuristic", "not proven")
-    within = f" within {certificate.plan_class}" if certificate.plan_class else ""
-    own = _cost(objective, "", value_of(objective, score))
-    best = _cost(objective, certificate.unit, certificate.value)
+    certificate = in_plain_unit(objective, certificate)
+    within = _class_words(certificate.plan_class)
+    own, best = value_of(objective, score), certificate.value
+    if objective == "throughput":
+        own, best = _inverse(own), _inverse(best)
     attains = own <= best * (1 + _PROVEN_GAP)
     best_words = fmt.quantity(certificate.value, certificate.unit)
     level = _level(certificate)
@@ -76,11 +80,25 @@ def _gap_words(gap: float) -> str:
     return fmt.percent(gap) if gap > _PROVEN_GAP else "0 %"
 
 
-def _cost(objective: str, unit: str, value: float) -> float:
-    """The minimised quantity: a throughput becomes a period."""
-    if objective == "throughput" and unit != "s":
-        return 1.0 / value if value > 0 else float("inf")
-    return value
+def _class_words(plan_class: str) -> str:
+    """ " within contiguous plans, any order of boards" of "contiguous (...), any order of boards"."""
+    words = re.sub(r"\s*\([^)]*\)", "", plan_class).strip()
+    if not words:
+        return ""
+    head, comma, rest = words.partition(",")
+    return f" within {words}" if "plan" in words else f" within {head} plans{comma}{rest}"
+
+
+def in_plain_unit(objective: str, certificate: Certificate) -> Certificate:
+    """The certificate of a throughput in 1/s, also where it speaks of the period."""
+    if objective != "throughput" or not certificate.unit.startswith("s"):
+        return certificate
+    bound = None if certificate.bound is None else _inverse(certificate.bound)
+    return replace(certificate, value=_inverse(certificate.value), bound=bound, unit="1/s")
+
+
+def _inverse(value: float) -> float:
+    return 1.0 / value if value > 0 else math.inf
 
 
 def proven_plan(status: str) -> bool:

@@ -1,0 +1,142 @@
+"""The tables that `optimizer solve` and `make demo` print, as rich renderables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from optimizer import report_format as fmt
+from optimizer.report_data import DemoRow, ReportData
+from optimizer.report_segments import segment_rows
+from optimizer.report_view import OBJECTIVES, best_baseline
+from optimizer.report_words import Claim, claim, value_of
+
+__all__ = ["demo_table", "solve_table"]
+
+_STYLE = {"proven": "green", "bounded": "yellow", "heuristic": "dim"}
+_UNITS = {"throughput": "1/s", "latency": "s", "energy": "J"}
+
+
+def solve_table(data: ReportData) -> RenderableType:
+    """The chosen plan: its segments, its score with what is proven of it, and a line about the front.
+
+    Names are shown as they are: nothing in them is read as rich markup.
+    """
+    parts: list[RenderableType] = [
+        Text.assemble(
+            ("Plan for ", "bold"),
+            (data.graph.name, "bold"),
+            (" on ", "bold"),
+            (data.system.name, "bold"),
+            f" (preferred: {data.front.prefer})",
+        ),
+        _segments(data),
+        _score(data),
+        Text(_front_line(data), style="dim"),
+    ]
+    parts += [Text(f"Warning: {warning}", style="yellow") for warning in data.warnings]
+    parts += [Text(f"Broken limit: {v}", style="red") for v in data.plan.score.violations]
+    return Group(*parts)
+
+
+def _segments(data: ReportData) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("segment", "processor", "precision"):
+        table.add_column(name)
+    for name in ("operators", "compute", "weights", "in", "out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last operator", overflow="fold")
+    for row in segment_rows(data):
+        table.add_row(
+            Text(row.name),
+            Text(f"{row.board}/{row.processor}"),
+            row.precision,
+            str(row.operators),
+            fmt.time(row.seconds),
+            fmt.size(row.weight_bytes),
+            fmt.size(row.in_bytes),
+            fmt.size(row.out_bytes),
+            Text(row.last),
+        )
+    return Padding(table, (1, 0, 1, 2))
+
+
+def _score(data: ReportData) -> RenderableType:
+    score = data.plan.score
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for objective in OBJECTIVES:
+        value = fmt.quantity(value_of(objective, score), _UNITS[objective])
+        said = claim(objective, data.front.certificates.get(objective), score)
+        table.add_row(objective, value, _claim_text(said))
+        if objective == "throughput":
+            table.add_row("period", fmt.time(score.period_s), Text(_gain(data)))
+    table.add_row("link bytes", fmt.size(score.link_bytes), Text("an inference, on the wire"))
+    return Padding(table, (0, 0, 1, 2))
+
+
+def _claim_text(said: Claim) -> Text:
+    text = Text(said.headline, style=_STYLE[said.level])
+    if said.detail:
+        text.append(f" ({said.detail})", style="dim")
+    return text
+
+
+def _gain(data: ReportData) -> str:
+    best = best_baseline(data)
+    if best is None or not best.throughput_per_s:
+        return "no single board can run the model alone" if data.baselines else ""
+    ratio = data.plan.score.throughput_per_s / best.throughput_per_s
+    return f"{ratio:.2f} times the best single board ({best.label}, {fmt.rate(best.throughput_per_s)})"
+
+
+def _front_line(data: ReportData) -> str:
+    scores = [p.score for p in data.front.plans]
+    if len(scores) == 1:
+        return f"The front has this plan only; searched {fmt.time(data.front.seconds)}."
+    rates = [s.throughput_per_s for s in scores]
+    latencies = [s.latency_s for s in scores]
+    energies = [s.energy_j for s in scores]
+    return (
+        f"The front has {len(scores)} plans: {fmt.rate(min(rates))} to {fmt.rate(max(rates))}, "
+        f"{fmt.time(min(latencies))} to {fmt.time(max(latencies))}, "
+        f"{fmt.energy(min(energies))} to {fmt.energy(max(energies))}; searched {fmt.time(data.front.seconds)}."
+    )
+
+
+def demo_table(rows: Sequence[DemoRow], *, title: str = "", caption: str = "") -> Table:
+    """Single-board baselines and the chosen plan, predicted and measured side by side.
+
+    Energy has two columns, predicted by the model and modelled from measured busy time; neither is measured.
+    """
+    table = Table(title=Text(title) if title else None, caption=Text(caption) if caption else None)
+    table.add_column("")
+    for quantity in ("throughput", "latency"):
+        table.add_column(f"{quantity}\npredicted", justify="right", no_wrap=True)
+        table.add_column("\nmeasured", justify="right", no_wrap=True)
+        table.add_column("\nerror", justify="right", no_wrap=True)
+    table.add_column("energy (model)\npredicted", justify="right")
+    table.add_column("modelled from\nbusy time", justify="right")
+    for row in rows:
+        label = Text(row.label)
+        if row.note:
+            label.append(f"\n{row.note}", style="dim")
+        table.add_row(
+            label,
+            fmt.rate(row.throughput_predicted_per_s),
+            fmt.rate(row.throughput_measured_per_s),
+            fmt.relative_error(row.throughput_predicted_per_s, row.throughput_measured_per_s),
+            fmt.time(row.latency_predicted_s),
+            fmt.time(row.latency_measured_s),
+            fmt.relative_error(row.latency_predicted_s, row.latency_measured_s),
+            fmt.energy(row.energy_predicted_j),
+            fmt.energy(row.energy_modelled_j),
+            style="bold" if row.chosen else None,
+        )
+    return table
