@@ -157,8 +157,7 @@ def _choose(plans: list[Plan], prefer: str, certificates: Mapping[str, Certifica
 
     def distance(i: int) -> float:
         return sum(
-            ((v - lo) / (hi - lo)) ** 2 if hi > lo else 0.0
-            for v, lo, hi in zip(values[i], low, high, strict=True)
+            ((v - lo) / (hi - lo)) ** 2 if hi > lo else 0.0 for v, lo, hi in zip(values[i], low, high, strict=True)
         )
 
     return min(range(len(plans)), key=distance)

@@ -32,7 +32,7 @@ def steady_state(problem: Problem, plan: Plan) -> tuple[GanttBar, ...]:
                 changed = True
         if not changed:
             break
-    bars = []
+    bars: list[GanttBar] = []
     for i, name in enumerate(events.names):
         stage = math.floor(start[i] / period + 1e-9)
         begin = max(0.0, start[i] - stage * period)

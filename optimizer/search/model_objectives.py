@@ -32,7 +32,34 @@ def add_latency(m: PlanModel) -> cp_model.IntVar:
                 model.add(latency >= start[s] + m.alone[s] + way * m.x(producer, s))
         for later in m.behind(s):
             _stage_arrival(m, start, s, later)
+    if m.k > 2:
+        _add_paths(m, latency)
     return latency
+
+
+def _add_paths(m: PlanModel, latency: cp_model.IntVar) -> None:
+    """Redundant, but what the linear relaxation needs: along every path of the graph times and hops add up.
+
+    A hop counts on an edge whose tensor has no other user, where "it crosses" means "this user waits for it".
+    """
+    graph, tables, scale = m.problem.graph, m.problem.tables, m.scale
+    crossing: dict[int, list[Expression]] = {}
+    for (t, link_index, size), var in m.hops.items():
+        link = m.problem.links[link_index]
+        crossing.setdefault(t, []).append((scale.seconds(link.occupancy_s(size)) + scale.seconds(link.latency_s)) * var)
+    ends = [m.model.new_int_var(0, m.horizon, "") for _ in range(m.n)]
+    for op in graph.operators:
+        work = sum(scale.seconds(float(tables.time_s[op.index, q])) * m.x(op.index, s) for s, q in enumerate(m.order))
+        m.model.add(ends[op.index] >= work)
+        for t in op.inputs:
+            tensor = graph.tensors[t]
+            way = sum(crossing.get(t, ())) if len(tensor.consumers) == 1 and not tensor.is_output else 0
+            before = 0 if tensor.producer is None else ends[tensor.producer]
+            m.model.add(ends[op.index] >= before + way + work)
+        for t in op.outputs:
+            tensor = graph.tensors[t]
+            way = sum(crossing.get(t, ())) if tensor.is_output and not tensor.consumers else 0
+            m.model.add(latency >= ends[op.index] + way)
 
 
 def _way(m: PlanModel, route: tuple[int, ...] | None, size: int) -> int:

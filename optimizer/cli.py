@@ -1,0 +1,227 @@
+"""The command `optimizer`: plan offline. The only module of this package that prints and exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from boards.errors import BoardsError, UnitError
+from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
+from optimizer.errors import InputError, InternalError, LimitError, OptimizerError
+from optimizer.infeasible import Infeasible
+from optimizer.plan import Front
+from optimizer.problem import Limits
+
+__all__ = ["cli", "main"]
+
+_EPILOG = """\b
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 infeasible, 4 nothing found in time, 130 interrupted.
+"""
+
+
+class _Quantity(click.ParamType):  # type: ignore[type-arg]
+    """A number with a unit."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name, self.parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        try:
+            return self.parse(value)
+        except UnitError as e:
+            self.fail(str(e), param, ctx)
+
+
+TIME = _Quantity("TIME", parse_time)
+RATE = _Quantity("RATE", parse_rate)
+ENERGY = _Quantity("ENERGY", parse_energy)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.version_option(package_name="edgecut", prog_name="optimizer")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Plan how to split a neural network over several boards, and prove how good the plan is.
+
+    \b
+    optimizer inspect zoo:efficientnet_b0
+    optimizer solve   zoo:efficientnet_b0 --system demo -o out
+    optimizer split   out/plan.json -o bundle
+    """
+
+
+@cli.command(epilog=_EPILOG)
+@click.argument("model")
+@click.option("--system", "-s", required=True, help="A ready system's name (see boards/systems) or a YAML file.")
+@click.option("--costs", type=click.Path(path_type=Path), help="Costs from `hil profile` or your own (JSON, CSV).")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for plan.json, front.json and report.html.",
+)
+@click.option(
+    "--prefer",
+    default="throughput",
+    show_default=True,
+    type=click.Choice(["throughput", "latency", "energy", "knee"]),
+    help="Which plan of the front to take.",
+)
+@click.option(
+    "--objectives",
+    default="throughput,latency,energy",
+    show_default=True,
+    help="Objectives that span the front, with commas.",
+)
+@click.option("--max-latency", type=TIME, help="For example 50ms.")
+@click.option("--min-throughput", type=RATE, help="For example 20/s.")
+@click.option("--max-energy", type=ENERGY, help="Joules an inference, for example 2J.")
+@click.option(
+    "--max-memory",
+    multiple=True,
+    metavar="BOARD=ram:SIZE|flash:SIZE",
+    help="Memory that may be used, for example left=ram:320KiB. Can be repeated.",
+)
+@click.option("--pin", multiple=True, metavar="NODE=BOARD", help="Keep an operator on a board. Can be repeated.")
+@click.option("--boards", "max_boards", type=click.IntRange(min=1), help="Use at most this many boards.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the search.")
+@click.option("--time-limit", type=TIME, default="60s", show_default=True, help="Wall time of the search.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads of CP-SAT (default: all cores).")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
+def solve(
+    model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, max_latency: float | None,
+    min_throughput: float | None, max_energy: float | None, max_memory: Sequence[str], pin: Sequence[str],
+    max_boards: int | None, batch: int, seed: int, time_limit: float, workers: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
+
+    Writes plan.json (the preferred plan), front.json (all that are worth having) and report.html (look at it).
+
+    \b
+    optimizer solve zoo:efficientnet_b0 --system demo -o out
+    optimizer solve model.onnx --system bench.yaml --costs costs.json --max-latency 50ms --prefer energy -o out
+    """
+    from optimizer.request import SolveRequest, outcome_dict, report_data, solve_request, write_results
+
+    ram, flash = _memory_limits(max_memory)
+    limits = Limits(max_latency, min_throughput, max_energy, ram, flash, _pins(pin), max_boards)
+    request = SolveRequest(
+        model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers
+    )
+    with _progress() as tell:
+        result = solve_request(request, tell)
+    if as_json:
+        click.echo(json.dumps(outcome_dict(result), indent=1, default=str))
+    if not isinstance(result.outcome, Front):
+        click.echo(result.outcome.text, err=True)
+        sys.exit(3 if isinstance(result.outcome, Infeasible) else 4)
+    files = write_results(result, out)
+    if not as_json:
+        from optimizer.report_terminal import solve_table
+
+        console = _console()
+        console.print(solve_table(report_data(result.problem, result.outcome)))
+        console.print(f"plan    {files.plan}\nfront   {files.front}\nreport  {files.report}", highlight=False)
+
+
+def _objectives(text: str, prefer: str) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    return chosen if prefer == "knee" or prefer in chosen else (*chosen, prefer)
+
+
+def _memory_limits(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+    found: dict[str, dict[str, int]] = {"ram": {}, "flash": {}}
+    for text in texts:
+        board, _, rest = text.partition("=")
+        kind, _, size = rest.partition(":")
+        if not board or kind not in found or not size:
+            raise LimitError("--max-memory is not usable", expected="BOARD=ram:SIZE or BOARD=flash:SIZE", got=text)
+        found[kind][board] = parse_bytes(size)
+    return found["ram"], found["flash"]
+
+
+def _pins(texts: Sequence[str]) -> dict[str, str]:
+    pins = {}
+    for text in texts:
+        operator, separator, board = text.rpartition("=")
+        if not separator or not operator or not board:
+            raise LimitError("--pin is not usable", expected="NODE=BOARD", got=text)
+        pins[operator] = board
+    return pins
+
+
+class _progress:  # noqa: N801  a context manager that is used like a function
+    """A progress bar on stderr where that is a terminal; silent otherwise."""
+
+    def __enter__(self) -> Callable[[str, float], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self.bar.start()
+        task = self.bar.add_task("loading", total=1.0)
+        return lambda text, share: self.bar.update(task, description=text, completed=share)
+
+    def __exit__(self, *details: object) -> None:
+        self.bar.stop()
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _register() -> None:
+    from optimizer.cli_model import inspect, split
+
+    cli.add_command(inspect)
+    cli.add_command(split)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs the command and ends the process with its exit code."""
+    _register()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        cli.main(args=given, prog_name="optimizer", standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(2)
+    except (InputError, BoardsError) as e:
+        _complain(e, given)
+        sys.exit(2)
+    except (InternalError, OptimizerError) as e:
+        _complain(e, given)
+        sys.exit(1)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was written", err=True)
+        sys.exit(130)
+    except OSError as e:
+        _complain(e, given)
+        sys.exit(2)
+
+
+def _complain(error: Exception, arguments: Sequence[str]) -> None:
+    if "--debug" in arguments:
+        traceback.print_exception(error)
+    click.echo(f"error: {error}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""Plans and fronts as files: plan.json carries all that is needed to check, split and run the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boards.errors import BoardsError
+from boards.system_io import system_from_dict, system_to_dict
+from optimizer.atomic import write_atomically
+from optimizer.costs_io import costs_from_dict, costs_to_dict
+from optimizer.errors import PlanError
+from optimizer.graph import Graph
+from optimizer.onnx_model import load_graph
+from optimizer.plan import Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
+from optimizer.problem import Limits, Problem
+
+__all__ = [
+    "FRONT_SCHEMA",
+    "PLAN_SCHEMA",
+    "LoadedPlan",
+    "front_to_dict",
+    "load_plan",
+    "plan_to_dict",
+    "versions",
+    "write_json",
+]
+
+PLAN_SCHEMA = "edgecut/plan/1"
+FRONT_SCHEMA = "edgecut/front/1"
+
+
+@dataclass(frozen=True)
+class LoadedPlan:
+    """A plan file as values: the problem it was made for, the plan, and what was claimed of it."""
+
+    path: Path
+    problem: Problem
+    plan: Plan
+    certificates: Mapping[str, Certificate]
+    prefer: str
+    seed: int
+
+    @property
+    def graph(self) -> Graph:
+        return self.problem.graph
+
+    @property
+    def system(self) -> Any:
+        return self.problem.system
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    found = {}
+    for package in ("edgecut", "ortools", "pymoo", "onnx", "numpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically; numbers must be finite."""
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
+    """plan.json of one plan of the front."""
+    graph = problem.graph
+    return {
+        "schema": PLAN_SCHEMA,
+        "edgecut_version": versions()["edgecut"],
+        "model": {"source": graph.source, "sha256": graph.sha256, "batch": graph.batch},
+        "system": system_to_dict(problem.system),
+        "costs": costs_to_dict(problem.costs),
+        "limits": dataclasses.asdict(problem.limits),
+        **_schedule_to_dict(graph, plan),
+        "score": score_to_dict(plan.score),
+        "certificate": {o: certificate_to_dict(c) for o, c in front.certificates.items()},
+        "status": plan.status,
+        "prefer": front.prefer,
+        "seed": front.seed,
+        "versions": versions(),
+    }
+
+
+def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
+    return {
+        "segments": [
+            {
+                "name": s.name,
+                "processor": s.processor,
+                "precision": s.precision,
+                "operators": [graph.operators[v].name for v in s.operators],
+            }
+            for s in plan.segments
+        ],
+        "transfers": [
+            {
+                "tensor": t.name,
+                "size_bytes": t.size_bytes,
+                "producer": t.producer,
+                "consumers": list(t.consumers),
+                "to_sink": t.to_sink,
+                "hops": [{"link": h.link} for h in t.hops],
+                "boards": list(t.boards),
+                "depth": t.depth,
+            }
+            for t in plan.transfers
+        ],
+        "orders": {
+            resource: [{"activity": s.activity, "stage": s.stage} for s in slots]
+            for resource, slots in plan.orders.items()
+        },
+    }
+
+
+def score_to_dict(score: Score) -> dict[str, Any]:
+    return {
+        "period_s": score.period_s,
+        "throughput_per_s": score.throughput_per_s,
+        "latency_s": score.latency_s,
+        "energy_j": score.energy_j,
+        "energy_source": "model",
+        "link_bytes": score.link_bytes,
+        "memory_bytes": {name: dataclasses.asdict(use) for name, use in score.memory_bytes.items()},
+        "occupancy_s": dict(score.occupancy_s),
+    }
+
+
+def certificate_to_dict(certificate: Certificate) -> dict[str, Any]:
+    """``value`` and ``bound`` are the minimised quantity: for "throughput" the period in seconds."""
+    fields = dataclasses.asdict(certificate)
+    fields["class"] = fields.pop("plan_class")
+    return fields
+
+
+def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
+    """front.json: every plan of the front with its score, and the certificates."""
+    graph = problem.graph
+    return {
+        "schema": FRONT_SCHEMA,
+        "model": {"source": graph.source, "sha256": graph.sha256, "batch": graph.batch},
+        "system": problem.system.name,
+        "prefer": front.prefer,
+        "chosen": front.chosen,
+        "seed": front.seed,
+        "seconds": front.seconds,
+        "evaluations": front.evaluations,
+        "stages_s": dict(front.stages),
+        "certificate": {o: certificate_to_dict(c) for o, c in front.certificates.items()},
+        "versions": versions(),
+        "plans": [
+            {**_schedule_to_dict(graph, plan), "score": score_to_dict(plan.score), "status": plan.status}
+            for plan in front.plans
+        ],
+    }
+
+
+def load_plan(path: str | Path) -> LoadedPlan:
+    """Read plan.json. Raises PlanError, ModelError (the model is gone or changed) or CostError."""
+    path = Path(path)
+    data = _read(path)
+    model = _need(path, data, "model", dict)
+    graph = load_graph(_need(path, model, "source", str), _need(path, model, "batch", int))
+    if graph.sha256 != model.get("sha256"):
+        raise PlanError(
+            f"the model {graph.source} is not the one this plan was made for",
+            where=str(path),
+            expected=f"sha256 {str(model.get('sha256'))[:16]}",
+            got=graph.sha256[:16],
+            hint="Solve again with the changed model.",
+        )
+    try:
+        system = system_from_dict(_need(path, data, "system", dict), where=f"{path}: system")
+    except BoardsError as e:
+        raise PlanError(f"the system in the plan is not usable: {e}", where=str(path)) from e
+    costs = costs_from_dict(_need(path, data, "costs", dict), where=f"{path}: costs")
+    problem = Problem(graph, system, costs, _limits(path, _need(path, data, "limits", dict)))
+    try:
+        plan = _plan(graph, data)
+        certificates = {
+            o: Certificate(**{"plan_class" if k == "class" else k: v for k, v in c.items()})
+            for o, c in data["certificate"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise PlanError(
+            f"the plan cannot be understood: {type(e).__name__} {e}",
+            where=str(path),
+            expected=f"a file that `optimizer solve` wrote ({PLAN_SCHEMA})",
+        ) from e
+    return LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise PlanError("there is no such file", where=str(path), expected="a plan.json") from e
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+        raise PlanError(f"the file cannot be read: {e}", where=str(path), expected="a plan.json") from e
+    if not isinstance(data, dict) or data.get("schema") != PLAN_SCHEMA:
+        got = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise PlanError("this is not a plan", where=str(path), expected=f'"schema": "{PLAN_SCHEMA}"', got=repr(got))
+    return data
+
+
+def _need(path: Path, data: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = data.get(key)
+    if not isinstance(value, kind):
+        raise PlanError(f"key {key!r} is not usable", where=str(path), expected=kind.__name__, got=type(value).__name__)
+    return value
+
+
+def _limits(path: Path, data: Mapping[str, Any]) -> Limits:
+    try:
+        return Limits(**data)
+    except TypeError as e:
+        raise PlanError(f"the limits cannot be understood: {e}", where=str(path)) from e
+
+
+def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
+    operators = graph.operator_by_name
+    score = data["score"]
+    return Plan(
+        segments=tuple(
+            Segment(s["name"], s["processor"], s["precision"], tuple(operators[name].index for name in s["operators"]))
+            for s in data["segments"]
+        ),
+        transfers=tuple(_transfer(graph, t) for t in data["transfers"]),
+        orders={r: tuple(Slot(s["activity"], int(s["stage"])) for s in slots) for r, slots in data["orders"].items()},
+        score=Score(
+            period_s=float(score["period_s"]),
+            throughput_per_s=float(score["throughput_per_s"]),
+            latency_s=float(score["latency_s"]),
+            energy_j=float(score["energy_j"]),
+            link_bytes=int(score["link_bytes"]),
+            memory_bytes={name: MemoryUse(**use) for name, use in score["memory_bytes"].items()},
+            occupancy_s={name: float(v) for name, v in score["occupancy_s"].items()},
+        ),
+        status=str(data["status"]),
+    )
+
+
+def _transfer(graph: Graph, data: Mapping[str, Any]) -> Transfer:
+    tensor = graph.tensor_index[data["tensor"]]
+    return Transfer(
+        tensor=tensor,
+        name=data["tensor"],
+        size_bytes=int(data["size_bytes"]),
+        producer=data["producer"],
+        consumers=tuple(data["consumers"]),
+        to_sink=bool(data["to_sink"]),
+        hops=tuple(Hop(tensor, h["link"]) for h in data["hops"]),
+        boards=tuple(data["boards"]),
+        depth=int(data["depth"]),
+    )
