@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,27 @@ from optimizer.report_words import Claim, claim, value_of
 __all__ = ["demo_table", "solve_table"]
 
 _STYLE = {"proven": "green", "bounded": "yellow", "heuristic": "dim"}
+_WIDE_COLUMNS = 100
+_WIDE = (
+    "throughput\npredicted",
+    "\nmeasured",
+    "\nerror",
+    "latency\npredicted",
+    "\nmeasured",
+    "\nerror",
+    "energy (model)\npredicted",
+    "modelled from\nbusy time",
+)
+_NARROW = (
+    "throughput\npred.",
+    "\nmeas.",
+    "\nerror",
+    "latency\npred.",
+    "\nmeas.",
+    "\nerror",
+    "energy\nmodel",
+    "energy by\nbusy time",
+)
 _UNITS = {"throughput": "1/s", "latency": "s", "energy": "J"}
 
 
@@ -44,25 +67,24 @@ def solve_table(data: ReportData) -> RenderableType:
 
 
 def _segments(data: ReportData) -> RenderableType:
+    rows = segment_rows(data)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("segment", "processor", "precision"):
-        table.add_column(name)
+    table.add_column("segment")
+    table.add_column("processor", overflow="fold")
     for name in ("operators", "compute", "weights", "in", "out"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last operator", overflow="fold")
-    for row in segment_rows(data):
+        table.add_column(name, justify="right")
+    for row in rows:
         table.add_row(
             Text(row.name),
-            Text(f"{row.board}/{row.processor}"),
-            row.precision,
+            Text(f"{row.board}/{row.processor} {row.precision}"),
             str(row.operators),
             fmt.time(row.seconds),
             fmt.size(row.weight_bytes),
             fmt.size(row.in_bytes),
             fmt.size(row.out_bytes),
-            Text(row.last),
         )
-    return Padding(table, (1, 0, 1, 2))
+    ends = [Text(f"{row.name} ends with {row.last}", style="dim", overflow="fold") for row in rows]
+    return Padding(Group(table, *ends), (1, 0, 1, 2))
 
 
 def _score(data: ReportData) -> RenderableType:
@@ -110,33 +132,49 @@ def _front_line(data: ReportData) -> str:
     )
 
 
-def demo_table(rows: Sequence[DemoRow], *, title: str = "", caption: str = "") -> Table:
+def demo_table(rows: Sequence[DemoRow], *, title: str = "", caption: str = "") -> RenderableType:
     """Single-board baselines and the chosen plan, predicted and measured side by side.
 
     Energy has two columns, predicted by the model and modelled from measured busy time; neither is measured.
+    Headers shorten where the terminal is narrow.
     """
-    table = Table(title=Text(title) if title else None, caption=Text(caption) if caption else None)
-    table.add_column("")
-    for quantity in ("throughput", "latency"):
-        table.add_column(f"{quantity}\npredicted", justify="right", no_wrap=True)
-        table.add_column("\nmeasured", justify="right", no_wrap=True)
-        table.add_column("\nerror", justify="right", no_wrap=True)
-    table.add_column("energy (model)\npredicted", justify="right")
-    table.add_column("modelled from\nbusy time", justify="right")
-    for row in rows:
-        label = Text(row.label)
-        if row.note:
-            label.append(f"\n{row.note}", style="dim")
-        table.add_row(
-            label,
-            fmt.rate(row.throughput_predicted_per_s),
-            fmt.rate(row.throughput_measured_per_s),
-            fmt.relative_error(row.throughput_predicted_per_s, row.throughput_measured_per_s),
-            fmt.time(row.latency_predicted_s),
-            fmt.time(row.latency_measured_s),
-            fmt.relative_error(row.latency_predicted_s, row.latency_measured_s),
-            fmt.energy(row.energy_predicted_j),
-            fmt.energy(row.energy_modelled_j),
-            style="bold" if row.chosen else None,
+    return _DemoTable(tuple(rows), title, caption)
+
+
+@dataclass(frozen=True)
+class _DemoTable:
+    rows: tuple[DemoRow, ...]
+    title: str
+    caption: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(
+            title=Text(self.title) if self.title else None,
+            caption=Text(self.caption) if self.caption else None,
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
-    return table
+        table.add_column("", min_width=8, overflow="fold")
+        for header in _WIDE if options.max_width >= _WIDE_COLUMNS else _NARROW:
+            table.add_column(header, justify="right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*_demo_cells(row), style="bold" if row.chosen else None)
+        yield table
+
+
+def _demo_cells(row: DemoRow) -> tuple[Text | str, ...]:
+    label = Text(row.label)
+    if row.note:
+        label.append(f"\n{row.note}", style="dim")
+    return (
+        label,
+        fmt.rate(row.throughput_predicted_per_s),
+        fmt.rate(row.throughput_measured_per_s),
+        fmt.relative_error(row.throughput_predicted_per_s, row.throughput_measured_per_s),
+        fmt.time(row.latency_predicted_s),
+        fmt.time(row.latency_measured_s),
+        fmt.relative_error(row.latency_predicted_s, row.latency_measured_s),
+        fmt.energy(row.energy_predicted_j),
+        fmt.energy(row.energy_modelled_j),
+    )

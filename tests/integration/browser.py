@@ -48,7 +48,7 @@ class Browser:
                 "args": [
                     *_FLAGS,
                     f"--user-data-dir={self._profile.name}",
-                    "--window-size=%d,%d" % self._size,
+                    f"--window-size={self._size[0]},{self._size[1]}",
                 ],
             }
             capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
