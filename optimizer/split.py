@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from boards.board import Link, System
 from optimizer.errors import PlanError
@@ -22,6 +21,7 @@ from optimizer.onnx_model import model_input
 from optimizer.onnx_nodes import RANDOM_OPERATORS
 from optimizer.onnx_prepare import Prepared, prepare
 from optimizer.plan import Plan, Segment, Transfer
+from optimizer.plan_io import LoadedPlan, load_plan
 from optimizer.split_directory import bundle_directory
 from optimizer.split_manifest import (
     MANIFEST,
@@ -37,9 +37,6 @@ from optimizer.split_manifest import (
     manifest_json,
 )
 from optimizer.split_models import build_submodel, link_data, whole_model
-
-if TYPE_CHECKING:
-    from optimizer.plan_io import LoadedPlan
 
 __all__ = ["Bundle", "Crossing", "crossings", "load_bundle", "split", "split_plan"]
 
@@ -68,8 +65,6 @@ def split_plan(
     A bundle that stands there is replaced. Raises PlanError for a plan that does not fit its model or a place
     that cannot be written, ModelError for the model, InternalError where the check fails.
     """
-    from optimizer.plan_io import LoadedPlan, load_plan
-
     loaded = plan if isinstance(plan, LoadedPlan) else load_plan(plan)
     model = load_onnx(loaded.graph.source)
     return split(loaded.graph, model, loaded.plan, loaded.system, out_dir, progress=progress, verify=verify)

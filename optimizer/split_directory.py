@@ -35,9 +35,7 @@ def bundle_directory(target: Path) -> Iterator[Path]:
     except OSError as e:
         full = e.errno in (errno.ENOSPC, errno.EDQUOT)
         raise PlanError(
-            "the disk is full; nothing was written"
-            if full
-            else "cannot write the bundle; nothing was written",
+            "the disk is full; nothing was written" if full else "cannot write the bundle; nothing was written",
             where=str(target),
             expected="room for the sub-models" if full else "a place that can be written",
             got=e.strerror or type(e).__name__,
