@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-import click
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -22,9 +24,8 @@ def commands(text: str) -> Iterator[list[str]]:
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines += re.findall(rf"`((?:{'|'.join(PROGRAMS)}) [^`\n]+)`", text)
     for line in lines:
-        words = shlex.split(line.strip().removeprefix("$ "), comments=True)
-        if words and words[0] in PROGRAMS:
-            yield words
+        if line.partition(" ")[0] in PROGRAMS:
+            yield shlex.split(line, comments=True)
 
 
 def cases() -> list[tuple[str, str]]:
@@ -35,18 +36,55 @@ def cases() -> list[tuple[str, str]]:
     ]
 
 
+@cache
+def help_of(program: str, command: tuple[str, ...]) -> str | None:
+    """What ``program command --help`` prints; None where there is no such command."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(io.StringIO()), pytest.raises(SystemExit) as end:
+        import_module(PROGRAMS[program]).main([*command, "--help"])
+    return out.getvalue() if end.value.code in (None, 0) else None
+
+
 @pytest.mark.parametrize(("document", "line"), cases())
 def test_command_and_its_options_exist(document: str, line: str) -> None:
     program, *words = shlex.split(line)
-    command = import_module(PROGRAMS[program]).main
-    assert isinstance(command, click.Command)
-    while isinstance(command, click.Group):
-        name = words.pop(0)
-        assert name in command.commands, f"{document}: {program} has no command {name!r}"
-        command = command.commands[name]
-    known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+    bare = [w for w in words if re.fullmatch(r"[a-z-]+", w)]
+    command = tuple(bare[: 2 if program == "edgecut" else 1])
+    text = help_of(program, command)
+    assert text is not None, f"{document}: {program} has no command {' '.join(command)!r}"
     used = {w.split("=")[0] for w in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", w)}
-    assert used <= known, f"{document}: {line}"
+    missing = [w for w in used if not re.search(rf"(?<![\w-]){w}(?![\w-])", text)]
+    assert missing == [], f"{document}: {line}"
+
+
+def test_http_calls_are_those_of_the_service(tmp_path: Path) -> None:
+    from server.app import create_app
+    from server.config import ServerConfig
+
+    app = create_app(ServerConfig(tmp_path / "data"))
+    names = "|".join(("plan", "front", "report", "measurement"))
+    served = {
+        f"{method} {path}"
+        for rule in app.url_map.iter_rules()
+        for path in expand(re.sub(r"<(?!any)[^>]+>", "ID", rule.rule), names)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    text = (ROOT / "docs" / "http-api.md").read_text()
+    written = set(re.findall(r"^\| `((?:GET|POST|DELETE|PUT|PATCH) /v1[^`?]*)", text, re.MULTILINE))
+    assert written == served
+
+
+def expand(rule: str, names: str) -> list[str]:
+    """One address for each word that the rule's ``any(...)`` takes."""
+    return [re.sub(r"<any[^>]*>", name, rule) for name in names.split("|")] if "<any" in rule else [rule]
+
+
+def test_http_problems_are_those_of_the_service() -> None:
+    from server.problems import KINDS
+
+    text = (ROOT / "docs" / "http-api.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+|in a job) \|", text, re.MULTILINE)
+    assert dict(rows) == {k: "in a job" if status is None else str(status) for k, (status, _) in KINDS.items()}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
