@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,16 +32,16 @@ _CHECK_S = 0.2
 
 def emulate(system: str, lab_out: Path | None, shaping: str, cores: str | None, as_json: bool) -> None:
     """Keep the boards of a system running until interrupted."""
-    with progress("Emulating") as tell:
-        emulation = Emulation(
-            system,
-            shaping=cast(RequestedShaping, shaping),  # click.Choice has checked it
-            cores=_cores(cores),
-            lab_out=lab_out,
-            progress=tell,
-        )
-        emulation.__enter__()
-    with emulation:
+    emulation = Emulation(
+        system,
+        shaping=cast(RequestedShaping, shaping),  # click.Choice has checked it
+        cores=_cores(cores),
+        lab_out=lab_out,
+    )
+    with ExitStack() as stack:
+        with progress("Emulating") as tell:
+            emulation.tell = tell
+            stack.enter_context(emulation)
         lab = emulation.lab
         pids = emulation.process_ids()
         rows = [[name, f"{t.host}:{t.port}", str(pids[name])] for name, t in lab.targets.items()]

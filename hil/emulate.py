@@ -61,6 +61,7 @@ class Emulation:
     """Running emulated boards, see :func:`emulate`. A context manager; inside it, ``lab`` is there."""
 
     lab: Lab
+    """Where the boards are reached; there once the emulation is entered."""
 
     def __init__(
         self,
@@ -74,11 +75,11 @@ class Emulation:
         self._system = system if isinstance(system, System) else load_system(system)
         self._reference = system.name if isinstance(system, System) else _reference(system)
         self._shaping, shaping_notes = choose_shaping(self._system, shaping)
-        self._nodes = [board.name for board in self._system.boards] + list(self._system.switches)
-        self._cores, core_notes = choose_cores(len(self._nodes), cores)
+        self._boards = [board.name for board in self._system.boards]
+        self._cores, core_notes = choose_cores(len(self._boards), cores)
         self._notes = (*shaping_notes, *core_notes)
         self._lab_out = lab_out
-        self._tell = progress or (lambda _: None)
+        self.tell = progress or (lambda _: None)
         self._children: list[Child] = []
         self._directory: Path | None = None
         self._files: list[Path] = []
@@ -133,15 +134,15 @@ class Emulation:
         self._files = [path, path.with_suffix(".key")]
         save_lab(self.lab)
         for note in self._notes:
-            self._tell(note)
+            self.tell(note)
 
     def _start_agents(self, host: str, *, in_namespaces: bool) -> dict[str, LabTarget]:
         """Start all agents, then wait for all; targets with the port that each reports."""
         assert self._directory is not None
-        for index, name in enumerate(self._nodes):
+        for index, name in enumerate(self._boards):
             core = self._cores[index % len(self._cores)] if self._cores else None
             where = "" if core is None else f" on core {core}"
-            self._tell(f"Starting board {name}{where}")
+            self.tell(f"Starting board {name}{where}")
             command = agent_command(name, host, self._directory)
             if in_namespaces:
                 command = in_new_namespace(command)
@@ -154,7 +155,7 @@ class Emulation:
 
     def _join_namespaces(self, listening: dict[str, LabTarget]) -> tuple[dict[str, LabTarget], dict[str, LabLink]]:
         """Cable the agents to the host and, shaped, to one another; where they are reached now."""
-        self._tell("Joining the boards with virtual cables")
+        self.tell("Joining the boards with virtual cables")
         pids = self.process_ids()
         control = ControlNetwork()
         targets: dict[str, LabTarget] = {}
@@ -181,11 +182,12 @@ class Emulation:
                 targets[link.target].port,
             )
             for link in self._system.links
-            if is_slower_than_loopback(link)
+            # Towards a switch nobody listens; senders connect for the link out of it, a board's ingress.
+            if is_slower_than_loopback(link) and link.target in targets
         ]
         if not routes:
             return {}
-        self._tell(f"Starting the relay for {len(routes)} link(s)")
+        self.tell(f"Starting the relay for {len(routes)} link(s)")
         path = self._directory / "routes.json"
         save_routes(path, routes)
         command = [sys.executable, "-m", "hil.relay", str(path)]

@@ -45,7 +45,7 @@ def choose_shaping(system: System, requested: RequestedShaping) -> tuple[Shaping
     if requested == "auto":
         if not slow:
             chosen = "none"
-        elif late or shared or len(system.boards) + len(system.switches) > MAX_BOARDS:
+        elif late or shared or system.switches or len(system.boards) > MAX_BOARDS:
             chosen = "relay"
         else:
             chosen = "relay" if namespaces_unavailable() else "tc"
@@ -54,7 +54,9 @@ def choose_shaping(system: System, requested: RequestedShaping) -> tuple[Shaping
     if requested == "tc":
         _check_tc(system)
     notes = list(_left_out(chosen, slow, late, shared))
-    if requested == "auto" and chosen == "relay" and not late and not shared:
+    if chosen == "relay" and system.switches:
+        notes.append("A link towards a switch is not paced on its own, only the one out of it.")
+    if requested == "auto" and chosen == "relay" and not (late or shared or system.switches):
         reason = namespaces_unavailable()
         notes.append(f"Links are paced by a relay process instead of the kernel: {reason}.")
     return chosen, tuple(notes)
@@ -76,9 +78,10 @@ def _left_out(
 
 def _check_tc(system: System) -> None:
     reason = namespaces_unavailable()
-    nodes = len(system.boards) + len(system.switches)
-    if not reason and nodes > MAX_BOARDS:
-        reason = f"system {system.name!r} has {nodes} boards, and there is room for {MAX_BOARDS}"
+    if system.switches:
+        reason = f"system {system.name!r} has a switch, {system.switches[0]!r}, which only the relay imitates"
+    elif not reason and len(system.boards) > MAX_BOARDS:
+        reason = f"system {system.name!r} has {len(system.boards)} boards, and there is room for {MAX_BOARDS}"
     if reason:
         raise EmulationError(
             "links cannot be shaped by the kernel here",

@@ -97,15 +97,14 @@ def check_lab(lab: Lab, system: System) -> None:
                 got=", ".join(lab.targets) or "none",
                 hint=f"Add `{name}: {{driver: network_agent, host: ..., port: ...}}`.",
             )
-    known = {*boards, *system.switches}
     for name in lab.targets:
-        if name not in known:
+        if name not in boards:
             raise LabError(
                 f"target {name!r} is no board of system {system.name!r}",
                 where=f"{lab.path}, targets.{name}",
                 expected=f"one of {', '.join(boards)}",
                 got=name,
-                hint=near_match(name, known),
+                hint=near_match(name, boards),
             )
     links = [link.name for link in system.links]
     for name in lab.links:
