@@ -1,0 +1,10 @@
+"""The service: models in over HTTP, solve and measure jobs in worker processes, results out.
+
+app          create_app(): the Flask application; models_api, jobs_api: its endpoints
+schemas      what a request may hold
+problems     every error as problem+json (RFC 9457)
+store        models and jobs in SQLite; uploads: model files
+work         the only module that calls the planner and the bench
+worker       what runs in a worker process; pool: keeps worker processes alive
+dev, cli     `edgecut server dev`
+"""

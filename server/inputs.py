@@ -1,0 +1,114 @@
+"""From orders, as clients write them, to what the core takes. Raises the core's own errors."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from boards.board import System
+from boards.catalog import list_systems, load_system
+from boards.errors import DescriptionError, Fault, UnitError, UnknownNameError
+from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
+from optimizer.costs_io import costs_from_dict
+from optimizer.errors import LimitError
+from optimizer.problem import Limits
+from optimizer.request import SolveRequest
+from server.schemas import LimitsOrder, SolveOrder
+
+__all__ = ["solve_request_of"]
+
+_MAX_TIME_LIMIT_S = 3600.0
+
+_Number = TypeVar("_Number", int, float)
+
+
+def solve_request_of(order: SolveOrder, model: str) -> SolveRequest:
+    """The request; ``model`` is a path or "zoo:NAME"."""
+    return SolveRequest(
+        model=model,
+        system=_system(order.system),
+        costs=None if isinstance(order.costs, str) else costs_from_dict(order.costs, "costs"),
+        limits=_limits(order.limits),
+        objectives=tuple(dict.fromkeys(order.objectives)),
+        prefer=order.prefer,
+        seed=order.seed,
+        time_limit_s=_time_limit_s(order),
+        batch=order.batch,
+    )
+
+
+def _system(given: str | dict[str, Any]) -> System:
+    """A ready system by name (never by path), or a description as in a system file."""
+    if isinstance(given, str):
+        if given not in list_systems():
+            raise UnknownNameError("system", given, list_systems())
+        return load_system(given)
+    _refuse_files(given, "system")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "system.yaml"
+        path.write_text(json.dumps(given), encoding="utf-8")
+        try:
+            return load_system(path)
+        except DescriptionError as e:
+            # JSON in one line: the key says where.
+            raise DescriptionError(replace(fault, file="system", line=None) for fault in e.faults) from e
+
+
+def _refuse_files(value: Any, key: str) -> None:
+    """A description may build on entries of the catalog; files of the server are none of a client's."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_files(item, f"{key}[{index}]")
+    if not isinstance(value, dict):
+        return
+    for name, item in value.items():
+        if name in ("use", "medium") and isinstance(item, str) and item.endswith((".yaml", ".yml")):
+            raise DescriptionError(
+                [
+                    Fault(
+                        "a description sent to the server cannot use files",
+                        key=f"{key}.{name}",
+                        expected="the name of a catalog entry, or of an entry of this description",
+                        got=item,
+                        hint="Write the entry out in the description.",
+                    )
+                ]
+            )
+        _refuse_files(item, f"{key}.{name}")
+
+
+def _limits(order: LimitsOrder) -> Limits:
+    memory = order.max_memory.items()
+    return Limits(
+        max_latency_s=_quantity("limits.max_latency", order.max_latency, parse_time),
+        min_throughput_per_s=_quantity("limits.min_throughput", order.min_throughput, parse_rate),
+        max_energy_j=_quantity("limits.max_energy", order.max_energy, parse_energy),
+        max_ram_bytes=_present({b: _quantity(f"limits.max_memory.{b}.ram", m.ram, parse_bytes) for b, m in memory}),
+        max_flash_bytes=_present(
+            {b: _quantity(f"limits.max_memory.{b}.flash", m.flash, parse_bytes) for b, m in memory}
+        ),
+        pins=order.pin,
+        max_boards=order.boards,
+    )
+
+
+def _quantity(key: str, text: str | None, parse: Callable[[str], _Number]) -> _Number | None:
+    try:
+        return None if text is None else parse(text)
+    except UnitError as e:
+        raise LimitError(e.what, where=key, expected=e.expected, got=e.got) from e
+
+
+def _present(values: Mapping[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _time_limit_s(order: SolveOrder) -> float:
+    seconds = _quantity("time_limit", order.time_limit, parse_time) or 0.0
+    if not 0 < seconds <= _MAX_TIME_LIMIT_S:
+        raise LimitError("not usable", where="time_limit", expected="more than 0 s, at most 1 h", got=order.time_limit)
+    return seconds
