@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.cycle_ratio import Arc, has_deadlock, maximum_cycle_ratio
@@ -77,7 +78,7 @@ def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc
     arcs: list[Arc] = []
     for slots in orders.values():
         entries = [(events.index[s.activity], s.stage) for s in slots]
-        for (i, stage_i), (j, stage_j) in zip(entries, entries[1:], strict=False):
+        for (i, stage_i), (j, stage_j) in itertools.pairwise(entries):
             arcs.append((i, j, events.duration_s[i], stage_i - stage_j))
         if entries:
             (last, last_stage), (first, first_stage) = entries[-1], entries[0]
@@ -113,7 +114,7 @@ def start_times(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[fl
     for slots in orders.values():
         ranked = sorted(range(len(slots)), key=lambda k: (slots[k].stage, k))
         sequence = [events.index[slots[k].activity] for k in ranked]
-        arcs += [(i, j, events.duration_s[i]) for i, j in zip(sequence, sequence[1:], strict=False)]
+        arcs += [(i, j, events.duration_s[i]) for i, j in itertools.pairwise(sequence)]
     for i, j, length in arcs:
         successors[i].append((j, length))
         waiting[j] += 1
@@ -190,27 +191,35 @@ def used_boards(problem: Problem, schedule: Schedule) -> set[str]:
     return used
 
 
-def arena_tensors(problem: Problem, segment: Segment, crossing: set[int]) -> dict[int, int]:
-    """Bytes of the tensors that live in a segment's arena: made there and not crossing."""
+def arena_tensors(problem: Problem, segment: Segment, leaving: Collection[int]) -> dict[int, int]:
+    """Bytes of the tensors that live in a segment's arena: made there and not leaving."""
     q = problem.processor_index[segment.processor]
     sizes = problem.tables.tensor_bytes
     operators = problem.graph.operators
-    return {t: int(sizes[t, q]) for v in segment.operators for t in operators[v].outputs if t not in crossing}
+    return {t: int(sizes[t, q]) for v in segment.operators for t in operators[v].outputs if t not in leaving}
+
+
+def _segment_peak(problem: Problem, segment: Segment, transfers: Sequence[Transfer]) -> int:
+    """Arena peak of a segment, remembered: searches meet the same segments again and again."""
+    leaving = tuple(t.tensor for t in transfers if t.producer == segment.name)
+    key = (segment.processor, segment.operators, leaving)
+    if key not in problem.peaks:
+        board = problem.processors[problem.processor_index[segment.processor]].board
+        sizes = arena_tensors(problem, segment, leaving)
+        problem.peaks[key] = arena_peak_bytes(problem.graph, segment.operators, sizes, in_place=board.in_place)
+    return problem.peaks[key]
 
 
 def memory_use(problem: Problem, schedule: Schedule) -> dict[str, MemoryUse]:
     """Memory of every board, unused ones included (they hold nothing of ours)."""
     graph: Graph = problem.graph
     tables = problem.tables
-    crossing = {t.tensor for t in schedule.transfers}
     arenas: dict[str, dict[str, int]] = {}
     weights: dict[str, dict[int, int]] = {}
     for segment in schedule.segments:
         q = problem.processor_index[segment.processor]
         board = problem.processors[q].board
-        peak = arena_peak_bytes(
-            graph, segment.operators, arena_tensors(problem, segment, crossing), in_place=board.in_place
-        )
+        peak = _segment_peak(problem, segment, schedule.transfers)
         by_processor = arenas.setdefault(board.name, {})
         by_processor[segment.processor] = max(by_processor.get(segment.processor, 0), peak)
         held = weights.setdefault(board.name, {})
@@ -265,9 +274,7 @@ def _violations(
         if use.ram_bytes > use.ram_available_bytes:
             found.append(f"{name} needs {use.ram_bytes} B of RAM, {use.ram_available_bytes} B available")
         if use.flash_available_bytes is not None and use.flash_bytes > use.flash_available_bytes:
-            found.append(
-                f"{name} needs {use.flash_bytes} B of flash, {use.flash_available_bytes} B available"
-            )
+            found.append(f"{name} needs {use.flash_bytes} B of flash, {use.flash_available_bytes} B available")
     if limits.max_boards is not None:
         count = len(used_boards(problem, schedule))
         if count > limits.max_boards:
@@ -275,7 +282,5 @@ def _violations(
     for segment in schedule.segments:
         q = problem.processor_index[segment.processor]
         wrong = [v for v in segment.operators if not problem.tables.allowed[v, q]]
-        found.extend(
-            f"{problem.graph.operators[v].name} is pinned away from {segment.processor}" for v in wrong
-        )
+        found.extend(f"{problem.graph.operators[v].name} is pinned away from {segment.processor}" for v in wrong)
     return found

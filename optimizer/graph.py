@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = [
     "BITS_PER_ELEMENT",
     "Cut",
@@ -130,6 +133,14 @@ class Graph:
     @cached_property
     def macs(self) -> int:
         return sum(op.macs for op in self.operators)
+
+    @cached_property
+    def span(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(t,) operator that makes each tensor (0 for an input) and (t,) the last that uses it (its maker where
+        nobody does)."""
+        first = [t.producer or 0 for t in self.tensors]
+        last = [max(t.consumers, default=made) for t, made in zip(self.tensors, first, strict=True)]
+        return np.array(first, dtype=np.int64), np.array(last, dtype=np.int64)
 
     @cached_property
     def parameters_bytes(self) -> int:
@@ -256,6 +267,4 @@ def is_topological(graph: Graph, order: Sequence[int]) -> bool:
     step_of = {operator: step for step, operator in enumerate(order)}
     if len(order) != len(graph.operators) or set(step_of) != set(range(len(graph.operators))):
         return False
-    return all(
-        step_of[p] < step_of[operator] for operator, before in enumerate(predecessors(graph)) for p in before
-    )
+    return all(step_of[p] < step_of[operator] for operator, before in enumerate(predecessors(graph)) for p in before)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from optimizer.graph import Graph
 
@@ -23,9 +26,7 @@ class LiveRange:
     last: int
 
 
-def live_ranges(
-    graph: Graph, order: Sequence[int], sizes: Mapping[int, int], *, in_place: bool
-) -> list[LiveRange]:
+def live_ranges(graph: Graph, order: Sequence[int], sizes: Mapping[int, int], *, in_place: bool) -> list[LiveRange]:
     """Buffers of a segment's arena.
 
     ``order``: operator indices as they run. ``sizes``: bytes of every tensor that lives in the arena, that is,
@@ -33,8 +34,7 @@ def live_ranges(
     """
     position = {op: i for i, op in enumerate(order)}
     last = {
-        t: max((position[c] for c in graph.tensors[t].consumers), default=position[_maker(graph, t)])
-        for t in sizes
+        t: max((position[c] for c in graph.tensors[t].consumers), default=position[_maker(graph, t)]) for t in sizes
     }
     buffers: dict[int, list[int]] = {}
     root: dict[int, int] = {}
@@ -74,20 +74,29 @@ def live_ranges(
 def _maker(graph: Graph, tensor: int) -> int:
     producer = graph.tensors[tensor].producer
     if producer is None:
-        raise ValueError(
-            f"tensor {graph.tensors[tensor].name!r} is a model input and never lives in an arena"
-        )
+        raise ValueError(f"tensor {graph.tensors[tensor].name!r} is a model input and never lives in an arena")
     return producer
 
 
 def arena_peak_bytes(graph: Graph, order: Sequence[int], sizes: Mapping[int, int], *, in_place: bool) -> int:
     """Largest sum of live buffers over the positions of ``order`` (arguments as for ``live_ranges``)."""
+    if not sizes:
+        return 0
+    if not in_place and all(a < b for a, b in itertools.pairwise(order)):
+        return _peak_in_graph_order(graph, sizes)
     change = [0] * (len(order) + 1)
     for buffer in live_ranges(graph, order, sizes, in_place=in_place):
         change[buffer.first] += buffer.size_bytes
         change[buffer.last + 1] -= buffer.size_bytes
-    peak = alive = 0
-    for step in change:
-        alive += step
-        peak = max(peak, alive)
-    return peak
+    return max(itertools.accumulate(change))
+
+
+def _peak_in_graph_order(graph: Graph, sizes: Mapping[int, int]) -> int:
+    """The same without in-place buffers, for operators in the graph's own order: positions are operator indices."""
+    tensors = np.fromiter(sizes.keys(), np.int64, len(sizes))
+    held = np.fromiter(sizes.values(), np.int64, len(sizes))
+    first, last = graph.span
+    change = np.zeros(len(graph.operators) + 1, np.int64)
+    np.add.at(change, first[tensors], held)
+    np.subtract.at(change, last[tensors] + 1, held)
+    return int(np.cumsum(change).max())

@@ -83,6 +83,11 @@ class Problem:
         _check_costs(self)
 
     @cached_property
+    def peaks(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], int]:
+        """Arena peaks that ``evaluate`` has worked out, by processor, operators and crossing outputs."""
+        return {}
+
+    @cached_property
     def processors(self) -> tuple[ProcessorRef, ...]:
         return self.system.processors
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,6 @@ from optimizer.evaluate import (
     memory_use,
     order_arcs,
     resource_occupancy_s,
-    start_times,
 )
 from optimizer.events import Events, build_events, build_transfers
 from optimizer.plan import Segment, Slot, Transfer
@@ -237,9 +237,7 @@ def _staged(events: Events, starts: Sequence[float], period: float) -> dict[str,
     return {r: tuple(entries) for r, entries in slots.items()}
 
 
-def _rendezvous_orders(
-    events: Events, starts: Sequence[float], floor: float
-) -> list[dict[str, tuple[Slot, ...]]]:
+def _rendezvous_orders(events: Events, starts: Sequence[float], floor: float) -> list[dict[str, tuple[Slot, ...]]]:
     """Modulo schedules at rising periods, then the lists with all stages equal as the last resort."""
     found = []
     for factor in (1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0):
@@ -268,9 +266,7 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
     for i in _sequence(events, starts):
         ready = max((at[p] + length for p, length in before[i]), default=0.0)
         ready = max([ready, *(last[r] for r in events.resources[i] if r in last)])
-        when = _first_fit(
-            ready, events.duration_s[i], period, [taken.get(r, []) for r in events.resources[i]]
-        )
+        when = _first_fit(ready, events.duration_s[i], period, [taken.get(r, []) for r in events.resources[i]])
         if when is None:
             return None
         at[i] = when
@@ -281,9 +277,7 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
     for r, members in _by_resource(events).items():
         base = min(at[i] for i in members)
         ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], _topological_rank(events)[i]))
-        orders[r] = tuple(
-            Slot(events.names[i], math.floor((at[i] - base) / period + _EPSILON)) for i in ranked
-        )
+        orders[r] = tuple(Slot(events.names[i], math.floor((at[i] - base) / period + _EPSILON)) for i in ranked)
     return orders
 
 
@@ -299,8 +293,10 @@ def _first_fit(
     for when in sorted(edges):
         phase = when % period
         if all(
-            (offset - phase) % period >= duration - _EPSILON * period
-            and (phase - offset) % period >= length - _EPSILON * period
+            (
+                (offset - phase) % period >= duration - _EPSILON * period
+                and (phase - offset) % period >= length - _EPSILON * period
+            )
             or duration <= 0
             or length <= 0
             for table in taken
@@ -310,9 +306,7 @@ def _first_fit(
     return None
 
 
-def smallest_depths(
-    events: Events, orders: Mapping[str, Sequence[Slot]], transfers: Sequence[Transfer]
-) -> list[int]:
+def smallest_depths(events: Events, orders: Mapping[str, Sequence[Slot]], transfers: Sequence[Transfer]) -> list[int]:
     """Depths that keep the period of unlimited depth, raised one at a time where a cycle needs it.
 
     Exact where no cycle holds two tensors' depths (chains among them); elsewhere the cheapest tensor of a
@@ -366,21 +360,16 @@ def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedul
     while True:
         use = memory_use(problem, schedule)
         full = {name for name, m in use.items() if m.ram_bytes > m.ram_available_bytes}
-        candidates = [
-            i for i, t in enumerate(schedule.transfers) if depths[i] > 1 and full.intersection(t.boards)
-        ]
+        candidates = [i for i, t in enumerate(schedule.transfers) if depths[i] > 1 and full.intersection(t.boards)]
         if not candidates:
             return schedule
 
-        def cost(i: int) -> tuple[float, int]:
-            trial = [d - (k == i) for k, d in enumerate(depths)]
-            arcs = data_arcs(events) + order_arcs(events, schedule.orders) + depth_arcs(events, trial)
-            return maximum_cycle_ratio(len(events.names), arcs), -schedule.transfers[i].size_bytes
-
-        depths[min(candidates, key=cost)] -= 1
+        depths[min(candidates, key=partial(_price, events, schedule, depths))] -= 1
         schedule = replace(schedule, transfers=_with_depths(schedule.transfers, depths))
 
 
-def frame_starts(events: Events, schedule: Schedule) -> list[float]:
-    """Start times of one frame alone under the schedule's lists ([] for a deadlock)."""
-    return start_times(events, schedule.orders) or []
+def _price(events: Events, schedule: Schedule, depths: Sequence[int], transfer: int) -> tuple[float, int]:
+    """Period with one buffer less for a transfer; larger tensors first among equals."""
+    trial = [d - (i == transfer) for i, d in enumerate(depths)]
+    arcs = data_arcs(events) + order_arcs(events, schedule.orders) + depth_arcs(events, trial)
+    return maximum_cycle_ratio(len(events.names), arcs), -schedule.transfers[transfer].size_bytes

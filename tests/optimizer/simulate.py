@@ -1,0 +1,159 @@
+"""A simulation of frames going through a plan, sharing no code with evaluate(): it works from the plan's lists,
+the system's raw figures and the cost rows alone."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from optimizer.plan import Plan
+from optimizer.problem import Problem
+
+
+class _Model:
+    def __init__(self, problem: Problem, plan: Plan) -> None:
+        self.duration: dict[str, float] = {}
+        self.needs: dict[str, list[tuple[str, float]]] = {}  # activity -> [(earlier activity, lag)]
+        self.frees: dict[str, list[tuple[str, float, int]]] = {}  # activity -> [(activity of frame n - d, lag, d)]
+        self.ends: list[tuple[str, float]] = []
+        self._segments(problem, plan)
+        self._tensors(problem, plan)
+
+    def _segments(self, problem: Problem, plan: Plan) -> None:
+        rows = problem.costs.operators
+        for s in plan.segments:
+            seconds = 0.0
+            for v in s.operators:
+                seconds += rows[problem.graph.operators[v].name, s.processor, s.precision].time_s
+            boundary = problem.costs.boundaries.get(s.processor)
+            if boundary:
+                touching = [t for t in plan.transfers if t.producer == s.name or s.name in t.consumers]
+                seconds += boundary.segment_s + boundary.s_per_byte * sum(t.size_bytes for t in touching)
+            self.duration[f"segment:{s.name}"] = seconds
+            self.needs[f"segment:{s.name}"] = []
+
+    def _tensors(self, problem: Problem, plan: Plan) -> None:
+        home = {s.name: s.processor.split("/")[0] for s in plan.segments}
+        boards = {b.name for b in problem.system.boards}
+        for t in plan.transfers:
+            origin = problem.system.source if t.producer is None else home[t.producer]
+            maker = None if t.producer is None else f"segment:{t.producer}"
+            links = {h.link: problem.link_by_name[h.link] for h in t.hops}
+            going: dict[str, list[str]] = {}
+            for name, link in links.items():
+                going.setdefault(link.source, []).append(name)
+            arrival: dict[str, tuple[str, float]] = {}
+            takers: list[str] = [] if maker is None else [maker]
+            first_user = {home[c]: c for c in reversed(t.consumers)}
+            at_origin: tuple[str, float] | None = (maker, 0.0) if maker else None
+            send = sum(links[n].send_s_per_byte for n in going.get(origin, [])) * t.size_bytes
+            if maker:
+                self.duration[maker] += send
+            elif send > 0:
+                at_origin = self._forward(t.name, origin, send, None)
+                takers.append(at_origin[0])
+            queue = deque((n, at_origin) for n in going.get(origin, []))
+            while queue:
+                name, before = queue.popleft()
+                link = links[name]
+                hop = f"hop:{t.name}@{name}"
+                packets = 1 if link.mtu_bytes is None else max(1, -(-t.size_bytes // link.mtu_bytes))
+                wire = max(t.size_bytes, link.min_payload_bytes) + packets * link.header_bytes
+                self.duration[hop] = link.setup_s + wire / link.bandwidth_bytes_per_s
+                self.needs[hop] = [before] if before else []
+                if before is None:
+                    takers.append(hop)
+                after: tuple[str, float] = (hop, link.latency_s)
+                if link.target in boards:
+                    work = sum(links[n].send_s_per_byte for n in going.get(link.target, [])) * t.size_bytes
+                    if link.target in first_user:
+                        self.duration[f"segment:{first_user[link.target]}"] += link.receive_s_per_byte * t.size_bytes
+                    else:
+                        work += link.receive_s_per_byte * t.size_bytes
+                    if work > 0:
+                        after = self._forward(t.name, link.target, work, after)
+                arrival[link.target] = after
+                queue.extend((n, after) for n in going.get(link.target, []))
+            gone: list[tuple[str, float]] = []
+            for c in t.consumers:
+                user = f"segment:{c}"
+                gone.append((user, 0.0))
+                if home[c] != origin:
+                    self.needs[user].append(arrival[home[c]])
+                elif maker:
+                    self.needs[user].append((maker, 0.0))
+                else:
+                    takers.append(user)
+            if t.to_sink and problem.system.sink != origin:
+                gone.append(arrival[problem.system.sink])
+                self.ends.append(arrival[problem.system.sink])
+            for taker in takers:
+                for activity, lag in gone:
+                    self.frees.setdefault(taker, []).append((activity, lag, t.depth))
+
+    def _forward(self, tensor: str, board: str, seconds: float, before: tuple[str, float] | None) -> tuple[str, float]:
+        name = f"forward:{tensor}@{board}"
+        self.duration[name] = seconds
+        self.needs[name] = [before] if before else []
+        return name, 0.0
+
+
+def simulate(problem: Problem, plan: Plan, frames: int, *, alone: bool = False) -> list[dict[str, float]]:
+    """End times of every activity, a dict a frame; raises RuntimeError where nothing can go on.
+
+    ``alone``: one frame, every resource serving by (stage, position).
+    """
+    model = _Model(problem, plan)
+    queues: dict[str, deque[tuple[str, int]]] = {}
+    for resource, slots in plan.orders.items():
+        if alone:
+            ranked = sorted(range(len(slots)), key=lambda i: (slots[i].stage, i))
+            queues[resource] = deque((slots[i].activity, 0) for i in ranked)
+            continue
+        turns = frames + max(s.stage for s in slots)
+        queues[resource] = deque(
+            (s.activity, m - s.stage) for m in range(turns) for s in slots if 0 <= m - s.stage < frames
+        )
+    holders: dict[str, list[str]] = {}
+    for resource, slots in plan.orders.items():
+        for s in slots:
+            holders.setdefault(s.activity, []).append(resource)
+    free = dict.fromkeys(queues, 0.0)
+    end: list[dict[str, float]] = [{} for _ in range(frames)]
+    moved = True
+    while moved:
+        moved = False
+        for resource in queues:
+            while queues[resource]:
+                activity, frame = queues[resource][0]
+                if any(queues[r][0] != (activity, frame) for r in holders[activity]):
+                    break
+                times = [free[r] for r in holders[activity]]
+                waits = [(a, lag, frame) for a, lag in model.needs[activity]]
+                waits += [(a, lag, frame - d) for a, lag, d in model.frees.get(activity, []) if frame - d >= 0]
+                if any(a not in end[n] for a, _, n in waits):
+                    break
+                start = max(times + [end[n][a] + lag for a, lag, n in waits])
+                end[frame][activity] = start + model.duration[activity]
+                for r in holders[activity]:
+                    queues[r].popleft()
+                    free[r] = end[frame][activity]
+                moved = True
+    if any(queues.values()):
+        raise RuntimeError("deadlock")
+    return end
+
+
+def measured_period(problem: Problem, plan: Plan) -> float:
+    """Seconds a frame of the slowest activity between frame 240 and frame 480; inf for a deadlock."""
+    try:
+        end = simulate(problem, plan, 481)
+    except RuntimeError:
+        return math.inf
+    return max(end[480][a] - end[240][a] for a in end[480]) / 240
+
+
+def measured_latency(problem: Problem, plan: Plan) -> float:
+    model = _Model(problem, plan)
+    (end,) = simulate(problem, plan, 1, alone=True)
+    return max([*end.values(), *(end[a] + lag for a, lag in model.ends)])
