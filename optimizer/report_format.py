@@ -110,5 +110,5 @@ def _digits(value: float, *, whole: bool = False) -> str:
         return f"{value:,.0f}".replace(",", "\u202f")
     if whole and value == int(value):
         return f"{value:.0f}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
-    return f"{value:.{min(decimals, 9)}f}"
+    exponent = int(f"{value:.2e}".partition("e")[2])  # of the rounded value: 0.9999 is 1.00
+    return f"{value:.{min(max(0, 2 - exponent), 9)}f}"

@@ -39,7 +39,7 @@ _NARROW = (
     "\nmeas.",
     "\nerror",
     "energy\nmodel",
-    "energy by\nbusy time",
+    "by busy\ntime",
 )
 _UNITS = {"throughput": "1/s", "latency": "s", "energy": "J"}
 
@@ -148,15 +148,16 @@ class _DemoTable:
     caption: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= _WIDE_COLUMNS
         table = Table(
             title=Text(self.title) if self.title else None,
             caption=Text(self.caption) if self.caption else None,
             box=SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, 1, 0, 0),
+            padding=(0, 1 if wide else 0, 0, 0),
         )
         table.add_column("", min_width=8, overflow="fold")
-        for header in _WIDE if options.max_width >= _WIDE_COLUMNS else _NARROW:
+        for header in _WIDE if wide else _NARROW:
             table.add_column(header, justify="right", no_wrap=True)
         for row in self.rows:
             table.add_row(*_demo_cells(row), style="bold" if row.chosen else None)

@@ -25,9 +25,7 @@ class _Maker:
         self.rows: list[tuple[str, str, tuple[int, ...], tuple[int, ...], int, int]] = []
         self.shapes: list[tuple[int, ...]] = [(1, 3, 224, 224)]
 
-    def add(
-        self, path: str, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], macs: int, w: int
-    ) -> int:
+    def add(self, path: str, kind: str, inputs: tuple[int, ...], shape: tuple[int, ...], macs: int, w: int) -> int:
         self.rows.append((path, kind, inputs, shape, macs, w))
         self.shapes.append(shape)
         return len(self.rows)
@@ -125,9 +123,7 @@ def chain_system(names: Sequence[str]) -> System:
         )
         for k, name in enumerate(names)
     )
-    links = tuple(
-        Link(f"{a}->{b}", a, b, f"{a}->{b}", 12.5e6) for x, y in pairwise(names) for a, b in ((x, y), (y, x))
-    )
+    links = tuple(Link(f"{a}->{b}", a, b, f"{a}->{b}", 12.5e6) for x, y in pairwise(names) for a, b in ((x, y), (y, x)))
     return System("demo", boards, links, names[0], names[0])
 
 
@@ -135,8 +131,7 @@ def contiguous_plan(graph: Graph, system: System, cuts: Sequence[int], order: Se
     """Segments between ``cuts`` on the boards of ``order``, with the transfers that follow from them."""
     edges = [0, *cuts, len(graph.operators)]
     segments = tuple(
-        Segment(f"s{k}", f"{board}/cpu", "fp32", tuple(range(edges[k], edges[k + 1])))
-        for k, board in enumerate(order)
+        Segment(f"s{k}", f"{board}/cpu", "fp32", tuple(range(edges[k], edges[k + 1]))) for k, board in enumerate(order)
     )
     home = {v: k for k, s in enumerate(segments) for v in s.operators}
     transfers = tuple(
@@ -146,9 +141,7 @@ def contiguous_plan(graph: Graph, system: System, cuts: Sequence[int], order: Se
     )
     period = 0.0223
     share = [len(s.operators) / len(graph.operators) for s in segments]
-    occupancy = {
-        s.processor: period * (0.55 + 0.45 * x / max(share)) for s, x in zip(segments, share, strict=True)
-    }
+    occupancy = {s.processor: period * (0.55 + 0.45 * x / max(share)) for s, x in zip(segments, share, strict=True)}
     occupancy.update({hop.link: 0.0071 for t in transfers for hop in t.hops})
     score = Score(
         period_s=period,
@@ -162,9 +155,7 @@ def contiguous_plan(graph: Graph, system: System, cuts: Sequence[int], order: Se
     return Plan(segments, transfers, {}, score, "proven (throughput)")
 
 
-def _transfer(
-    graph: Graph, system: System, t: int, home: dict[int, int], order: Sequence[str]
-) -> Transfer | None:
+def _transfer(graph: Graph, system: System, t: int, home: dict[int, int], order: Sequence[str]) -> Transfer | None:
     tensor = graph.tensors[t]
     made = None if tensor.producer is None else home[tensor.producer]
     users = sorted({home[c] for c in tensor.consumers} - {made})
@@ -208,9 +199,7 @@ def timeline_of(plan: Plan) -> tuple[GanttBar, ...]:
     for segment in plan.segments:
         length = plan.score.occupancy_s[segment.processor]
         start, stage = at % period, int(at / period)
-        bars.append(
-            GanttBar(segment.processor, f"segment:{segment.name}", segment.name, start, start + length, stage)
-        )
+        bars.append(GanttBar(segment.processor, f"segment:{segment.name}", segment.name, start, start + length, stage))
         at += length
         for transfer in plan.transfers:
             if transfer.producer == segment.name:
