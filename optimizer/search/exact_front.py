@@ -48,9 +48,7 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     return looked_at
 
 
-def _score_open(
-    pool: Pool, downsets: Bools, bounds: Floats, first: int, second: int, deadline: float
-) -> bool:
+def _score_open(pool: Pool, downsets: Bools, bounds: Floats, first: int, second: int, deadline: float) -> bool:
     """Score the downsets whose bounds no known plan dominates, most promising first; False at the deadline."""
     scale = bounds.min(axis=0) + _SMALL
     for index in np.argsort((bounds / scale).sum(axis=1), kind="stable").tolist():
@@ -192,9 +190,7 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Float
     return np.stack([period, latency, energy], axis=1)
 
 
-def _charge(
-    link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work: tuple[Floats, Floats, Floats]
-) -> None:
+def _charge(link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work: tuple[Floats, Floats, Floats]) -> None:
     """Processor time of a hop: sending and receiving per byte, and the whole hop where it does not overlap.
 
     ``own``: whether the segment made it here, whether it uses it here; else the work stands beside the segment.

@@ -78,9 +78,7 @@ class _Codec:
 
 class _Task(PymooProblem):  # type: ignore[misc]
     def __init__(self, pool: Pool, codec: _Codec) -> None:
-        super().__init__(
-            n_var=codec.n + codec.k, n_obj=len(pool.objectives), n_ieq_constr=1, xl=0, xu=codec.k
-        )
+        super().__init__(n_var=codec.n + codec.k, n_obj=len(pool.objectives), n_ieq_constr=1, xl=0, xu=codec.k)
         self.pool, self.codec = pool, codec
 
     def _evaluate(self, x: Genomes, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
@@ -145,9 +143,7 @@ class _Move(Mutation):  # type: ignore[misc]
         return np.array([_move_boundary(g.copy(), self.codec, self.rng) for g in x])
 
 
-def _move_boundary(
-    genome: npt.NDArray[np.float64], codec: _Codec, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _move_boundary(genome: npt.NDArray[np.float64], codec: _Codec, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Shift a run of operators to the neighbouring place, or exchange two processors."""
     n, k = codec.n, codec.k
     if k > 1 and rng.random() < 0.15:
@@ -189,9 +185,7 @@ def refine(
         mutation=_Move(codec, rng),
         eliminate_duplicates=True,
     )
-    algorithm.setup(
-        _Task(pool, codec), termination=("n_gen", options.generations), seed=options.seed, verbose=False
-    )
+    algorithm.setup(_Task(pool, codec), termination=("n_gen", options.generations), seed=options.seed, verbose=False)
     done = 0
     while algorithm.has_next() and time.monotonic() < options.deadline:
         algorithm.next()

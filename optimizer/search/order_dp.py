@@ -142,9 +142,7 @@ class _Dp:
             if np.isfinite(value):
                 yield self._trace(mask, q, via)
 
-    def _entry(
-        self, mask: int, q: int, best: dict[tuple[int, int], Array]
-    ) -> tuple[Array, npt.NDArray[np.int64]]:
+    def _entry(self, mask: int, q: int, best: dict[tuple[int, int], Array]) -> tuple[Array, npt.NDArray[np.int64]]:
         """Best cost before a stage on q starts at each position, and the processor it comes from (-1: source)."""
         entry = np.full(self.n + 1, np.inf)
         origin = np.full(self.n + 1, -1, dtype=np.int64)

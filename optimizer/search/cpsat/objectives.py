@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from ortools.sat.python import cp_model
 
-from optimizer.search.plan_model import PlanModel
-from optimizer.search.scale import Expression
+from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.scale import Expression
 
 __all__ = ["add_energy", "add_latency"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from optimizer.problem import Problem
-from optimizer.search.plan_model import PlanModel
+from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.scale import Expression
 from optimizer.search.pool import Assignment
-from optimizer.search.scale import Expression
 
 __all__ = ["StageModel"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from ortools.sat.python import cp_model
 
 from optimizer.problem import Problem
+from optimizer.search.cpsat.scale import Expression, Scale
 from optimizer.search.pool import Assignment
-from optimizer.search.scale import Expression, Scale
 
 __all__ = ["PlanModel"]
 
@@ -149,9 +149,7 @@ class PlanModel(ABC):
     def size(self, t: int, s: int) -> int:
         return int(self.problem.tables.tensor_bytes[t, self.order[s]])
 
-    def _hop(
-        self, t: int, link: int, size: int, makers: Iterable[int], takers: Iterable[int]
-    ) -> cp_model.IntVar:
+    def _hop(self, t: int, link: int, size: int, makers: Iterable[int], takers: Iterable[int]) -> cp_model.IntVar:
         """The hop's variable; ``makers`` and ``takers`` are stages that may make or take it (-1: source, sink)."""
         key = (t, link, size)
         if key not in self.hops:

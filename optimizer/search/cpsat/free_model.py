@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from ortools.sat.python import cp_model
 
-from optimizer.search.plan_model import PlanModel
+from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.scale import Expression
 from optimizer.search.pool import Assignment
-from optimizer.search.scale import Expression
 
 __all__ = ["FreeModel"]
 

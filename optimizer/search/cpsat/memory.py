@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ortools.sat.python import cp_model
 
-from optimizer.search.plan_model import PlanModel
-from optimizer.search.scale import Expression
+from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.scale import Expression
 
 __all__ = ["add_memory"]
 

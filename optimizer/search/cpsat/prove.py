@@ -19,13 +19,13 @@ from ortools.sat.python import cp_model
 
 from optimizer.errors import InternalError
 from optimizer.problem import Problem
-from optimizer.search.free_model import FreeModel
-from optimizer.search.model_memory import add_memory
-from optimizer.search.model_objectives import add_energy, add_latency
-from optimizer.search.plan_model import PlanModel
+from optimizer.search.cpsat.free_model import FreeModel
+from optimizer.search.cpsat.memory import add_memory
+from optimizer.search.cpsat.objectives import add_energy, add_latency
+from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.scale import Expression, Scale
+from optimizer.search.cpsat.stage_model import StageModel
 from optimizer.search.pool import Pool
-from optimizer.search.scale import Expression, Scale
-from optimizer.search.stage_model import StageModel
 
 __all__ = ["MAX_PERMUTED", "Bound", "Budget", "prove"]
 
@@ -181,9 +181,7 @@ def _links_symmetric(problem: Problem, one: str, two: str) -> bool:
     return all(shape(a, b) == shape(swap.get(a, a), swap.get(b, b)) for a in nodes for b in nodes if a != b)
 
 
-def _prove_model(
-    pool: Pool, objective: str, stage: PlanModel, seconds: float, budget: Budget
-) -> tuple[float, bool]:
+def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, budget: Budget) -> tuple[float, bool]:
     """Bound for the plans of one model, and whether the proof was completed."""
     add_memory(stage)
     goal, per_unit = _objective(stage, objective, stage.scale)
