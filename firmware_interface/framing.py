@@ -13,8 +13,7 @@ offset  size  field
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from firmware_interface.errors import FramingError
 from firmware_interface.fields import pack, unpack
@@ -25,13 +24,12 @@ __all__ = ["FLAG_BACK", "HEADER", "Header", "decode_header", "decode_payload", "
 MAGIC = b"EDGC"
 HEADER = struct.Struct("<4sBBHIII")
 FLAG_BACK = 1
-KNOWN_FLAGS = FLAG_BACK
 MAX_U32 = (1 << 32) - 1
+_KNOWN = {int(kind): (kind, limit) for kind, limit in LIMITS.items()}
 
 
-@dataclass(frozen=True)
-class Header:
-    """A checked header."""
+class Header(NamedTuple):
+    """A checked header. A tuple, because one is made for every tensor that arrives."""
 
     type: Type
     flags: int
@@ -53,19 +51,24 @@ def decode_header(data: bytes | bytearray | memoryview) -> Header:
     """The header in 20 bytes. Raises FramingError for whatever is not ours or too long."""
     if len(data) < HEADER.size:
         raise FramingError("size", expected=f"{HEADER.size} bytes", got=f"{len(data)}")
-    magic, version, kind, flags, channel, sequence, length = HEADER.unpack_from(data)
+    magic, version, number, flags, channel, sequence, length = HEADER.unpack_from(data)
+    kind, limit = _KNOWN.get(number, (None, 0))
+    if magic != MAGIC or version != PROTOCOL_VERSION or kind is None or flags > FLAG_BACK or length > limit:
+        raise _header_error(magic, version, number, flags, length)
+    return Header(kind, flags, channel, sequence, length)
+
+
+def _header_error(magic: bytes, version: int, number: int, flags: int, length: int) -> FramingError:
     if magic != MAGIC:
-        raise FramingError("magic", expected=MAGIC.hex(), got=magic.hex())
+        return FramingError("magic", expected=MAGIC.hex(), got=magic.hex())
     if version != PROTOCOL_VERSION:
-        raise FramingError("version", expected=str(PROTOCOL_VERSION), got=str(version))
-    limit = LIMITS.get(kind)
-    if limit is None:
-        raise FramingError("type", expected="a type of the catalogue", got=f"{kind:#04x}")
-    if flags & ~KNOWN_FLAGS:
-        raise FramingError("flags", expected="only known bits", got=f"{flags:#06x}")
-    if length > limit:
-        raise FramingError("length", expected=f"at most {limit} for {Type(kind).name}", got=str(length))
-    return Header(Type(kind), flags, channel, sequence, length)
+        return FramingError("version", expected=str(PROTOCOL_VERSION), got=str(version))
+    if number not in _KNOWN:
+        return FramingError("type", expected="a type of the catalogue", got=f"{number:#04x}")
+    if flags > FLAG_BACK:
+        return FramingError("flags", expected="only known bits", got=f"{flags:#06x}")
+    kind, limit = _KNOWN[number]
+    return FramingError("length", expected=f"at most {limit} for {kind.name}", got=str(length))
 
 
 def encode(message: Any, sequence: int = 0, flags: int = 0) -> bytes:

@@ -116,13 +116,17 @@ class Connection:
 
     def receive_into(self, view: memoryview) -> None:
         """Fill a preallocated buffer from the socket. Raises ConnectionLostError."""
+        wanted = len(view)
         try:
-            while len(view):
+            while wanted:
                 # MSG_WAITALL: the kernel fills the buffer while no Python runs.
                 count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
+                if count == wanted:
+                    return
                 if count == 0:
                     raise ConnectionLostError("closed by the other side", self.last_received)
                 view = view[count:]
+                wanted -= count
         except OSError as error:
             raise ConnectionLostError(str(error), self.last_received) from error
 

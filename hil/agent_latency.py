@@ -31,16 +31,18 @@ class LatencyRecorder:
         self._started_ns: dict[int, int] = {}
         self._samples_ns: list[int] = []
         self._round_trips_ns: list[int] = []
+        self._ping_ns = 0
         self._ping_back = threading.Event()
 
     def frame_started(self, frame: int) -> None:
-        """An input of the frame is taken now."""
-        self._started_ns[frame] = time.monotonic_ns()
+        """The first segment or hop that takes an input of the frame begins now; later ones change nothing."""
+        self._started_ns.setdefault(frame, time.monotonic_ns())
 
     def token_arrived(self, channel: int, sequence: int) -> None:
         """A completion (``sequence`` frames are complete) or a ping is back. Raises WireError."""
         now = time.monotonic_ns()
         if channel == PING:
+            self._round_trips_ns.append(now - self._ping_ns)
             self._ping_back.set()
             return
         start = self._started_ns.pop(sequence - 1, None)
@@ -66,11 +68,9 @@ class LatencyRecorder:
         if self._run.progress.stopped:
             return
         self._ping_back.clear()
-        start = time.monotonic_ns()
+        self._ping_ns = time.monotonic_ns()
         send_token(self._run, PING, number)
-        if self._ping_back.wait(PING_TIMEOUT_S):
-            self._round_trips_ns.append(time.monotonic_ns() - start)
-        else:
+        if not self._ping_back.wait(PING_TIMEOUT_S):
             self._run.fail(f"no answer from the sink to a ping within {PING_TIMEOUT_S} s")
 
     def done(self, frames: int) -> bool:

@@ -135,6 +135,9 @@ class Sender:
     def _start(self) -> bool:
         """Begin the current hop; True when the kernel took all of it."""
         step, frame = self._steps[self._index], self._frame
+        latency = self._run.latency
+        if latency is not None and self._run.deployment.tensors[step.tensor].origin == "input":
+            latency.frame_started(frame)
         self._started_ns = time.monotonic_ns()
         connection = self._run.out_connection(step.link)
         self._unsent = connection.start_tensor(step.tensor, frame, self._run.view(step.tensor, frame))

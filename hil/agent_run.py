@@ -109,8 +109,6 @@ class Run:
             return False
         if frame >= self.started:
             self.started = frame + 1
-            if self.latency is not None:
-                self.latency.frame_started(frame)
         return True
 
     def publish(self, tensor: Tensor, frame: int) -> None:
@@ -232,6 +230,7 @@ class _SegmentStep:
         # Inputs of the model last: taking one is a promise, made when all else is there.
         self._taken = sorted((t.id for t in self.inputs), key=lambda t: tensors[t].origin == "input")
         self._room = [(t.id, t.depth) for t in self.outputs]
+        self._takes_input = run.latency is not None and any(t.origin == "input" for t in self.inputs)
         self.frame = 0
         self.frames = self.compute_ns = self.compute_max_ns = 0
 
@@ -247,6 +246,8 @@ class _SegmentStep:
 
     def serve(self) -> int:
         """Run the frame and tell everybody; when the computing ended."""
+        if self._takes_input and self._run.latency is not None:
+            self._run.latency.frame_started(self.frame)
         start = time.monotonic_ns()
         self.runner.run(self.frame)
         end = time.monotonic_ns()
