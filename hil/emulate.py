@@ -80,7 +80,8 @@ class Emulation:
         self._notes = (*shaping_notes, *core_notes)
         self._lab_out = lab_out
         self.tell = progress or (lambda _: None)
-        self._children: list[Child] = []
+        self.children: list[Child] = []
+        """The processes; the relay, if there is one, last."""
         self._directory: Path | None = None
         self._files: list[Path] = []
 
@@ -97,10 +98,10 @@ class Emulation:
 
     def close(self) -> None:
         """End all processes and remove all files. May be called at any time, more than once."""
-        for child in self._children:
+        for child in self.children:
             child.ask_to_stop()
-        while self._children:
-            self._children.pop().stop()
+        while self.children:
+            self.children.pop().stop()
         for path in self._files:
             path.unlink(missing_ok=True)
         if self._directory is not None:
@@ -108,14 +109,14 @@ class Emulation:
 
     def check(self) -> None:
         """Raise EmulationError if a process has ended by itself."""
-        for child in self._children:
+        for child in self.children:
             code = child.exit_code()
             if code is not None:
                 raise child.failure("to run until the emulation ends", f"its end with exit code {code}")
 
     def process_ids(self) -> dict[str, int]:
         """Process id by board name; the relay, if there is one, is "relay"."""
-        return {child.name: child.pid for child in self._children}
+        return {child.name: child.pid for child in self.children}
 
     def _start(self) -> None:
         remove_leftovers()
@@ -146,9 +147,9 @@ class Emulation:
             command = agent_command(name, host, self._directory)
             if in_namespaces:
                 command = in_new_namespace(command)
-            self._children.append(Child(name, command, self._directory / f"{index}.log", core))
+            self.children.append(Child(name, command, self._directory / f"{index}.log", core))
         targets: dict[str, LabTarget] = {}
-        for child in self._children:
+        for child in self.children:
             ready = child.hear("a line that says where it listens", _START_TIMEOUT_S)
             targets[child.name] = LabTarget(child.name, "network_agent", host, int(ready["port"]))
         return targets
@@ -192,7 +193,7 @@ class Emulation:
         save_routes(path, routes)
         command = [sys.executable, "-m", "hil.relay", str(path)]
         relay = Child("relay", command, self._directory / "relay.log")
-        self._children.append(relay)
+        self.children.append(relay)
         ports = relay.hear("its ports", _START_TIMEOUT_S)["ports"]
         return {r.link: LabLink(r.link, r.listen_host, int(ports[r.link])) for r in routes}
 
