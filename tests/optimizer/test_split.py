@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from optimizer.errors import InternalError, ModelError, PlanError
 from optimizer.graph import Graph
@@ -20,6 +20,7 @@ from optimizer.split import load_bundle, split
 from optimizer.split_manifest import manifest_json
 from tests.optimizer.onnx_builders import (
     line_of_boards,
+    make_body,
     make_model,
     make_plan,
     node,
@@ -137,6 +138,28 @@ def test_a_zoo_model_gets_its_weights(tmp_path: Path) -> None:
     assert sum(s.size_bytes for s in bundle.segments) > 4 * graph.parameters
     assert len(steps) == 5
     assert not list(tmp_path.glob("**/whole.onnx"))
+
+
+def test_external_data_that_fits_is_embedded(tmp_path: Path) -> None:
+    """Weights, a Constant node and the weight of a branch all lie outside; sub-models stand alone."""
+    branch = make_body("then", [node("Add", ["a", "inner"], ["t"])], [tensor("t", 4)], [weight("inner", 4)])
+    other = make_body("else", [node("Neg", ["a"], ["e"])], [tensor("e", 4)])
+    nodes = [
+        node("Constant", [], ["k"], value=weight("k", 4, seed=1)),
+        node("Add", ["x", "k"], ["a"]),
+        node("If", ["c"], ["b"], then_branch=branch, else_branch=other),
+        node("Mul", ["b", "w"], ["y"]),
+    ]
+    inputs = [tensor("x", 4), tensor("c", dtype=TensorProto.BOOL)]
+    model = make_model(nodes, inputs, [tensor("y", 4)], [weight("w", 4, seed=2)])
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="w", size_threshold=0, convert_attribute=True)
+    graph = load_graph(path)
+    assert graph.parameters == 12
+    bundle = split_over(graph, [0, 1, 2], tmp_path / "bundle")
+    assert bundle.verification.bit_exact
+    assert sorted(p.name for p in (bundle.directory / "segments").iterdir()) == ["s0.onnx", "s1.onnx", "s2.onnx"]
+    assert all(not s.data for s in bundle.segments)
 
 
 def test_an_unchecked_bundle_says_so(skip_graph: Graph, tmp_path: Path) -> None:
