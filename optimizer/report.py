@@ -13,6 +13,7 @@ from optimizer.atomic import write_atomically
 from optimizer.report_data import ReportData
 from optimizer.report_gantt import gantt_rows, ticks
 from optimizer.report_graph import draw_graph
+from optimizer.report_pareto import on_scale
 from optimizer.report_segments import memory_bars, segment_rows, transfer_rows
 from optimizer.report_view import cards, certificate_rows, front_rows, measured_cells, pareto_plots
 
@@ -25,6 +26,7 @@ def render_report(data: ReportData) -> str:
     """The page as HTML. Every name that comes from a model, system or user is escaped."""
     score = data.plan.score
     drawing = draw_graph(data)
+    near = on_scale(data.front, data.baselines)
     page = (
         _environment()
         .from_string(_source("report.html.j2"))
@@ -35,6 +37,7 @@ def render_report(data: ReportData) -> str:
             script=Markup(_source("report.js")),
             cards=cards(data),
             certificates=certificate_rows(data),
+            off_scale=[b.label for b in data.baselines if b.feasible and b not in near],
             plots=[Markup(svg) for svg in pareto_plots(data)],
             gantt=gantt_rows(data.system, data.timeline, score.occupancy_s, score.period_s),
             ticks=ticks(score.period_s),

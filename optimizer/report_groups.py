@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -46,7 +47,8 @@ def gather_blocks(graph: Graph, operators: Sequence[int]) -> tuple[Group, ...]:
             merged[-1].extend(region)
         else:
             merged.append(list(region))
-    return tuple(_group(graph, members) for members in merged)
+    top_level = Counter(path[0] for op in graph.operators if (path := _path(op)))
+    return tuple(_group(graph, members, top_level) for members in merged)
 
 
 def _regions(graph: Graph, operators: Sequence[int]) -> list[list[int]]:
@@ -93,15 +95,13 @@ def _path(op: Operator) -> tuple[str, ...]:
     return tuple(op.name.strip("/").split("/"))[:-1] if "/" in op.name else ()
 
 
-def _group(graph: Graph, members: Sequence[int]) -> Group:
+def _group(graph: Graph, members: Sequence[int], top_level: Mapping[str, int]) -> Group:
     ops = [graph.operators[v] for v in members]
     macs = sum(op.macs for op in ops)
-    if len(ops) == 1:
-        label = ops[0].op_type
-    else:
-        # The model's first level ("features") says too little.
-        module = _shared_path(ops)[:_SCOPE_PARTS]
-        label = module[-1] if len(module) >= 2 else _chain_label([op.op_type for op in ops])
+    module = _shared_path(ops)[:_SCOPE_PARTS]
+    # A module of the model's first level names the box only if most of it is in the box: not "features".
+    telling = len(module) >= 2 or (len(module) == 1 and 2 * len(ops) > top_level[module[0]])
+    label = module[-1] if telling and len(ops) > 1 else _chain_label([op.op_type for op in ops])
     work = f"{fmt.count(macs)} MAC" if macs else ""
     note = ", ".join(filter(None, ["" if len(ops) == 1 else f"{len(ops)} operators", work]))
     return Group(tuple(members), label, note, macs)

@@ -12,13 +12,15 @@ from optimizer.plan import Front, Plan
 from optimizer.report_data import Baseline
 from optimizer.report_words import proven_plan
 
-__all__ = ["Axis", "anchors", "make_axis", "pareto_svg"]
+__all__ = ["Axis", "anchors", "make_axis", "on_scale", "pareto_svg"]
 
 _WIDTH, _HEIGHT = 480.0, 330.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 16.0, 46.0, 50.0
 _LOG_FROM = 20.0
 """Ratio of largest to smallest value from which an axis is logarithmic."""
 _CHARACTER_PX, _BOLD_CHARACTER_PX = 6.5, 7.4
+_SCALE = 2.5
+"""A baseline further than this factor from all of the front would squeeze it into a corner."""
 _Area = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 _FOCUSABLE = 40
@@ -86,6 +88,22 @@ def anchors(front: Front) -> dict[int, str]:
     if len(best) == 1:
         return dict.fromkeys(best, "best in all three")
     return {i: "best " + " and ".join(words) for i, words in best.items()}
+
+
+def on_scale(front: Front, baselines: Sequence[Baseline]) -> tuple[Baseline, ...]:
+    """The feasible baselines that can be drawn beside the front."""
+    scores = [plan.score for plan in front.plans]
+    rate = min(s.throughput_per_s for s in scores) / _SCALE
+    latency = max(s.latency_s for s in scores) * _SCALE
+    energy = max(s.energy_j for s in scores) * _SCALE
+    return tuple(
+        b
+        for b in baselines
+        if b.feasible
+        and (b.throughput_per_s or 0.0) >= rate
+        and (b.latency_s or 0.0) <= latency
+        and (b.energy_j or 0.0) <= energy
+    )
 
 
 def pareto_svg(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimizer import report_format as fmt
 from optimizer.plan import Certificate, Plan
 from optimizer.report_data import Baseline, DemoRow, ReportData
-from optimizer.report_pareto import anchors, pareto_svg
+from optimizer.report_pareto import anchors, on_scale, pareto_svg
 from optimizer.report_segments import boards_used
-from optimizer.report_words import Claim, claim, in_plain_unit, proven_plan, value_of
+from optimizer.report_words import Claim, claim, class_words, in_plain_unit, proven_plan, value_of
 
 __all__ = [
     "OBJECTIVES",
@@ -126,6 +126,7 @@ def _certificate_row(objective: str, certificate: Certificate, plan: Plan) -> Ce
     known = objective in OBJECTIVES
     unit = {"throughput": "1/s", "latency": "s", "energy": "J"}.get(objective, certificate.unit)
     value = value_of(objective, plan.score) if known else certificate.value
+    said = claim(objective, certificate, plan.score) if known else Claim("heuristic", certificate.status)
     gap = certificate.gap
     return CertificateRow(
         objective=objective,
@@ -133,7 +134,8 @@ def _certificate_row(objective: str, certificate: Certificate, plan: Plan) -> Ce
         best=fmt.quantity(certificate.value, certificate.unit),
         bound="none" if certificate.bound is None else fmt.quantity(certificate.bound, certificate.unit),
         gap="unknown" if gap is None else "0" if gap <= 1e-4 else fmt.percent(gap),
-        claim=claim(objective, certificate, plan.score) if known else Claim("heuristic", certificate.status),
+        # The class of plans has a column of its own.
+        claim=replace(said, headline=said.headline.removesuffix(class_words(certificate.plan_class))),
         plan_class=certificate.plan_class,
         method=certificate.method,
         seconds=fmt.time(certificate.seconds),
@@ -186,10 +188,11 @@ def measured_cells(row: DemoRow) -> tuple[str, ...]:
 
 def pareto_plots(data: ReportData) -> tuple[str, ...]:
     """Inline SVGs: throughput against latency, throughput against energy."""
+    near = on_scale(data.front, data.baselines)
     bounds = {name: _bound(data.front.certificates.get(name), name) for name in OBJECTIVES}
     latency = pareto_svg(
         data.front,
-        data.baselines,
+        near,
         title="Throughput and latency",
         y_label="latency",
         y_of=lambda p: p.score.latency_s,
@@ -199,7 +202,7 @@ def pareto_plots(data: ReportData) -> tuple[str, ...]:
     )
     energy = pareto_svg(
         data.front,
-        data.baselines,
+        near,
         title="Throughput and energy",
         y_label="energy an inference",
         y_of=lambda p: p.score.energy_j,

@@ -10,7 +10,7 @@ from typing import Literal
 from optimizer import report_format as fmt
 from optimizer.plan import Certificate, Score
 
-__all__ = ["Claim", "claim", "in_plain_unit", "proven_plan", "value_of"]
+__all__ = ["Claim", "claim", "class_words", "in_plain_unit", "proven_plan", "value_of"]
 
 _PROVEN_GAP = 1e-4
 """A gap that prints as 0."""
@@ -43,7 +43,7 @@ def claim(objective: str, certificate: Certificate | None, score: Score) -> Clai
     if certificate is None:
         return Claim("heuristic", "not proven")
     certificate = in_plain_unit(objective, certificate)
-    within = _class_words(certificate.plan_class)
+    within = class_words(certificate.plan_class)
     own, best = value_of(objective, score), certificate.value
     if objective == "throughput":
         own, best = _inverse(own), _inverse(best)
@@ -80,7 +80,7 @@ def _gap_words(gap: float) -> str:
     return fmt.percent(gap) if gap > _PROVEN_GAP else "0 %"
 
 
-def _class_words(plan_class: str) -> str:
+def class_words(plan_class: str) -> str:
     """ " within contiguous plans, any order of boards" of "contiguous (...), any order of boards"."""
     words = re.sub(r"\s*\([^)]*\)", "", plan_class).strip()
     if not words:

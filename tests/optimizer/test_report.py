@@ -46,7 +46,7 @@ class _Page(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
-            if name in ("src", "href", "srcset", "action", "data") and value != "data:,":
+            if name in ("src", "href", "srcset", "action", "data") and value not in ("data:,", "#baselines"):
                 self.loads.append(f"{tag} {name}={value}")
             if name.startswith("on"):
                 self.handlers.append(name)

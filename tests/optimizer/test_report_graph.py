@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_nothing_to_draw_is_drawn_as_nothing() -> None:
     assert layered_layout([], []).height == 0
 
 
-@given(blocks=st.integers(0, 12), low=st.floats(0, 1), high=st.floats(0, 1))
+@given(blocks=st.integers(0, 12), low=st.floats(0, 0.99), high=st.floats(0, 1))
 def test_blocks_hold_every_operator_once_in_order(blocks: int, low: float, high: float) -> None:
     graph = residual_graph(blocks)
     n = len(graph.operators)
@@ -104,6 +105,21 @@ def test_residual_blocks_become_one_box_each() -> None:
     assert labels[1:7] == [f"layer{1 + b % 4}.{b}" for b in range(6)]
     assert [len(g.operators) for g in groups[1:7]] == [8] * 6
     assert labels[0] == "Conv → Relu → MaxPool"
+
+
+def test_first_level_of_a_model_names_no_box_but_a_module_there_does() -> None:
+    graph = residual_graph(2)
+    names = [f"/features/{op.op_type}_{op.index}" for op in graph.operators]
+    flat = replace(
+        graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True))
+    )
+    labels = [g.label for g in gather_blocks(flat, range(8))]
+    assert all("features" not in label for label in labels)
+    names = [f"/inception{op.index > 10}/{op.op_type}_{op.index}" for op in graph.operators]
+    flat = replace(
+        graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True))
+    )
+    assert "inceptionFalse" in [g.label for g in gather_blocks(flat, range(11))]
 
 
 def _face(width: float, height: float, ins: int, outs: int) -> Face:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from optimizer import report_format as fmt
 from optimizer.plan import Certificate, Score
-from optimizer.report_data import GanttBar
+from optimizer.report_data import Baseline, GanttBar
 from optimizer.report_gantt import gantt_rows, split_wraps, ticks
-from optimizer.report_pareto import anchors, make_axis
+from optimizer.report_pareto import anchors, make_axis, on_scale
 from optimizer.report_segments import boards_used, memory_bars, route_text, segment_rows, transfer_rows
 from optimizer.report_view import front_rows, pareto_plots
 from optimizer.report_words import claim
@@ -196,6 +196,18 @@ def test_plot_labels_do_not_cover_each_other() -> None:
         for i, a in enumerate(boxes):
             for b in boxes[:i]:
                 assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_far_off_baselines_are_left_out_of_the_plot() -> None:
+    data = sample()
+    near = Baseline("near", 20.0, 0.05, 0.3, True)
+    others = (
+        Baseline("slow", 1.0, 0.05, 0.3, True),
+        Baseline("late", 20.0, 5.0, 0.3, True),
+        Baseline("hungry", 20.0, 0.05, 9.0, True),
+        Baseline("too small", None, None, None, False, "needs RAM"),
+    )
+    assert on_scale(data.front, (near, *others)) == (near,)
 
 
 def test_segment_rows_add_up() -> None:
