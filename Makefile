@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BENCHMARKS := $(sort $(wildcard benchmarks/bench_*.py))
+BENCHMARKS := $(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint bench clean
@@ -32,7 +32,7 @@ lint: $(STAMP)  ## style, format, types, import rules
 	@$(BIN)/lint-imports
 
 bench: $(STAMP)  ## run the benchmarks, which print their figures as ratios
-	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark; done
 
 clean:  ## remove .venv, caches and what the demo wrote
 	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -108,9 +108,7 @@ def strip(model: onnx.ModelProto, name: str) -> None:
     del graph.value_info[:]
     for node in graph.node:
         node.doc_string = ""
-    roles = {
-        tensor: (node.op_type, position) for node in graph.node for position, tensor in enumerate(node.input)
-    }
+    roles = {tensor: (node.op_type, position) for node in graph.node for position, tensor in enumerate(node.input)}
     for tensor in graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims:
             del tensor.float_data[:]
@@ -154,11 +152,7 @@ def calibrate(model: onnx.ModelProto) -> None:
     values: dict[str, Array] = {graph.input[0].name: picture(tuple(size))}
     last_use = {tensor: index for index, node in enumerate(graph.node) for tensor in node.input}
     for index, node in enumerate(graph.node):
-        feeds = {
-            name: seeded_elements(stubs[name]) if name in stubs else values[name]
-            for name in node.input
-            if name
-        }
+        feeds = {name: seeded_elements(stubs[name]) if name in stubs else values[name] for name in node.input if name}
         outputs = run_node(node, feeds, model.opset_import)
         if index in targets:
             weight = stubs[node.input[1]]

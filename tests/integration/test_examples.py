@@ -53,8 +53,7 @@ def test_custom_system_meets_limits_and_explains_the_impossible(tmp_path: Path) 
 def test_comparison_never_finds_a_pair_slower_than_its_boards(tmp_path: Path) -> None:
     out = run("03_compare_boards.py", tmp_path)
     found = {
-        tuple(name.split(" + ")): float(rate)
-        for name, rate in re.findall(r"^(\S.*?) +([\d.]+) /s", out, re.MULTILINE)
+        tuple(name.split(" + ")): float(rate) for name, rate in re.findall(r"^(\S.*?) +([\d.]+) /s", out, re.MULTILINE)
     }
     alone = {names[0]: rate for names, rate in found.items() if len(names) == 1}
     pairs = [names for names in found if len(names) == 2]

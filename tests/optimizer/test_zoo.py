@@ -134,9 +134,7 @@ def test_parameters_match_the_published_count(name: str) -> None:
     # A folded batch normalisation had a scale and a shift a channel and left a bias; the exporter names what
     # it folds "onnx::Conv_...". One that is left brings its mean and variance, which are no parameters.
     folded = sum(
-        dims[n.input[1]][0]
-        for n in graph.node
-        if n.op_type == "Conv" and n.input[1].startswith("onnx::Conv_")
+        dims[n.input[1]][0] for n in graph.node if n.op_type == "Conv" and n.input[1].startswith("onnx::Conv_")
     )
     statistics = sum(2 * dims[n.input[3]][0] for n in graph.node if n.op_type == "BatchNormalization")
     assert elements + folded - statistics == PUBLISHED_PARAMETERS[name]
@@ -239,9 +237,7 @@ def test_materialize_writes_the_cached_file_once(tmp_path: Path, monkeypatch: py
 
 
 def run_twice(name: str) -> tuple[np.ndarray, np.ndarray]:
-    session = ort.InferenceSession(
-        load_zoo_model(name).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(load_zoo_model(name).SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(7)
     inputs = [rng.standard_normal(session.get_inputs()[0].shape, dtype=np.float32) for _ in range(2)]
     first, second = (session.run(None, {"input": x})[0] for x in inputs)
@@ -273,9 +269,7 @@ def test_large_network_computes(name: str) -> None:
 def test_cost_rows_of_the_ancestor_name_exactly_the_products(network: str) -> None:
     files = sorted((ROOT / "benchmarks" / "data" / "cnnparted").glob(f"{network}_*.csv"))
     assert files
-    products = [
-        n.name for n in load_zoo_model(network, weights=False).graph.node if n.op_type in ("Conv", "Gemm")
-    ]
+    products = [n.name for n in load_zoo_model(network, weights=False).graph.node if n.op_type in ("Conv", "Gemm")]
     for file in files:
         with file.open(newline="") as text:
             layers = [row["Layer"] for row in csv.DictReader(text, delimiter=";")]
