@@ -33,14 +33,15 @@ _EPILOG = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `hil` and exit. Every error is one paragraph on standard error; --debug shows the traceback."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if "--debug" not in given:
+        sys.excepthook = _explain_internal_error
+    sys.exit(run(given))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run `hil`; the exit code. An internal error leaves as the exception it is."""
     debug = "--debug" in arguments
-    if not debug:
-        sys.excepthook = _explain_internal_error
     try:
         with _ended_by_signals():
             return int(cli.main(list(arguments), prog_name="hil", standalone_mode=False) or 0)

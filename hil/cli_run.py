@@ -66,7 +66,8 @@ def run(plan: Path, lab_path: Path, input_path: Path, output: Path) -> None:
 
 def _read_inputs(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array without a name")
             return {name: archive[name] for name in archive.files}

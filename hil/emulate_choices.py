@@ -62,9 +62,7 @@ def choose_shaping(system: System, requested: RequestedShaping) -> tuple[Shaping
     return chosen, tuple(notes)
 
 
-def _left_out(
-    chosen: Shaping, slow: Sequence[Link], late: Sequence[Link], shared: Sequence[Link]
-) -> Iterator[str]:
+def _left_out(chosen: Shaping, slow: Sequence[Link], late: Sequence[Link], shared: Sequence[Link]) -> Iterator[str]:
     if chosen == "none" and slow:
         yield f"Not shaped: {_names(slow)} run as fast as this machine copies."
     if chosen == "tc" and late:
@@ -113,9 +111,7 @@ def choose_cores(boards: int, asked: Sequence[int] | None) -> tuple[tuple[int, .
         )
     distinct = len(set(chosen))
     if distinct < boards:
-        return chosen, (
-            f"{boards} boards share {distinct} core(s): they slow each other down; real ones would not.",
-        )
+        return chosen, (f"{boards} boards share {distinct} core(s): they slow each other down; real ones would not.",)
     return chosen, ()
 
 

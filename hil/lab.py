@@ -269,9 +269,7 @@ class _Reader:
     def only(self, keys: tuple[str, ...]) -> None:
         for name, reader in self.mapping():
             if name not in keys:
-                reader.fail(
-                    f"unknown key {name!r}", expected=", ".join(keys), got=name, hint=near_match(name, keys)
-                )
+                reader.fail(f"unknown key {name!r}", expected=", ".join(keys), got=name, hint=near_match(name, keys))
 
     def find(self, name: str) -> _Reader | None:
         return next((reader for key, reader in self.mapping() if key == name), None)

@@ -170,11 +170,7 @@ def test_boundary_fit_finds_an_exact_line(slope: float, segment_s: float, sizes:
         assert fitted.segment_s + fitted.s_per_byte * 2 * size == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 10**7), st.floats(0.01, 0.2), st.floats(0.01, 0.2)), min_size=1, max_size=6
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 10**7), st.floats(0.01, 0.2), st.floats(0.01, 0.2)), min_size=1, max_size=6))
 def test_boundary_is_never_negative(rows: list[tuple[int, float, float]]) -> None:
     fitted = fit_boundary([CutTimes(*row) for row in rows], "test")
     assert fitted.s_per_byte >= 0
