@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from boards.board import System
 from boards.catalog import list_systems, load_system
-from boards.errors import DescriptionError, Fault, UnitError, UnknownNameError
+from boards.errors import DescriptionError, Fault, UnitError, near_match
 from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
 from optimizer.costs_io import costs_from_dict
-from optimizer.errors import LimitError
+from optimizer.errors import InputError, LimitError
 from optimizer.problem import Limits
 from optimizer.request import SolveRequest
 from server.schemas import LimitsOrder, SolveOrder
@@ -44,8 +44,15 @@ def solve_request_of(order: SolveOrder, model: str) -> SolveRequest:
 def _system(given: str | dict[str, Any]) -> System:
     """A ready system by name (never by path), or a description as in a system file."""
     if isinstance(given, str):
-        if given not in list_systems():
-            raise UnknownNameError("system", given, list_systems())
+        known = list_systems()
+        if given not in known:
+            raise InputError(
+                "unknown system",
+                where="system",
+                expected=f"one of {', '.join(known)}, or a system description as an object",
+                got=repr(given[:80]),
+                hint=near_match(given, known),
+            )
         return load_system(given)
     _refuse_files(given, "system")
     with tempfile.TemporaryDirectory() as folder:

@@ -110,7 +110,7 @@ def _body() -> Any:
     if request.mimetype != "application/json":
         raise refuse(
             "unsupported-media-type",
-            f"Content-Type: expected application/json; got {request.mimetype or 'none'!r}.",
+            f"Content-Type: expected application/json; got {request.mimetype or 'none'}.",
         )
     request.max_content_length = context().config.max_json_bytes
     return read_json(request.get_data(cache=False))

@@ -72,7 +72,7 @@ def _given_file() -> FileStorage:
         raise refuse(
             "unsupported-media-type",
             f"Content-Type: expected {_RAW_TYPES[0]} with the file as the body, or {_FORM_TYPE} with one file;"
-            f" got {request.mimetype or 'none'!r}.",
+            f" got {request.mimetype or 'none'}.",
         )
     files = list(request.files.values())
     if len(files) != 1:

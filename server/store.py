@@ -240,27 +240,23 @@ class Store:
                 _end(db, job, state, None if job.cancel_requested else error)
 
     def release_jobs(self, worker: str | None, reason: str, error: Mapping[str, Any], *, counted: bool = True) -> None:
-        """Take running jobs from a worker that is gone (None: from all), which is noted in the job.
+        """Take running jobs from a worker that is gone (None: from all).
 
-        A job to be cancelled ends there. Otherwise it is queued again, until ``MAX_ATTEMPTS_LOST`` counted
-        losses end it as interrupted, with ``error``.
+        A job to be cancelled ends there. Otherwise the loss is noted in it and it is queued again, until
+        ``MAX_ATTEMPTS_LOST`` counted losses end it as interrupted, with ``error``.
         """
         with self._write() as db:
             for job in _running(db, worker):
                 losses = (*job.losses, Loss(now(), reason, counted))
-                db.execute(
-                    "UPDATE jobs SET losses = ? WHERE number = ?",
-                    (json.dumps([asdict(loss) for loss in losses]), job.number),
-                )
                 if job.cancel_requested:
                     _end(db, job, "cancelled", None)
-                elif sum(loss.counted for loss in losses) >= MAX_ATTEMPTS_LOST:
+                    continue
+                db.execute(
+                    "UPDATE jobs SET state = 'queued', worker = NULL, progress = NULL, losses = ? WHERE number = ?",
+                    (json.dumps([asdict(loss) for loss in losses]), job.number),
+                )
+                if sum(loss.counted for loss in losses) >= MAX_ATTEMPTS_LOST:
                     _end(db, job, "interrupted", error)
-                else:
-                    db.execute(
-                        "UPDATE jobs SET state = 'queued', worker = NULL, progress = NULL WHERE number = ?",
-                        (job.number,),
-                    )
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:

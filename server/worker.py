@@ -39,7 +39,7 @@ _PROGRESS_INTERVAL_S = 0.25
 
 LOST = problem(
     "interrupted",
-    "The worker process ended while it ran this job, twice in a row; it is not tried again."
+    "A worker process ended while it ran this job, and so did the next; the job is not tried again."
     " The model may need more memory than there is; `losses` says what is known. Post the job anew to retry.",
 ).to_json()
 
