@@ -16,6 +16,7 @@ from optimizer.report_graph import draw_graph
 from optimizer.report_pareto import on_scale
 from optimizer.report_segments import memory_bars, segment_rows, transfer_rows
 from optimizer.report_view import cards, certificate_rows, front_rows, measured_cells, pareto_plots
+from optimizer.report_words import proven_plan
 
 __all__ = ["render_report", "write_report"]
 
@@ -37,6 +38,7 @@ def render_report(data: ReportData) -> str:
             script=Markup(_source("report.js")),
             cards=cards(data),
             certificates=certificate_rows(data),
+            chosen_proven=proven_plan(data.plan.status),
             off_scale=[b.label for b in data.baselines if b.feasible and b not in near],
             plots=[Markup(svg) for svg in pareto_plots(data)],
             gantt=gantt_rows(data.system, data.timeline, score.occupancy_s, score.period_s),

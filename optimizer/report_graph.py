@@ -18,7 +18,7 @@ from optimizer.report_data import ReportData
 from optimizer.report_groups import Group, gather_blocks, one_by_one
 from optimizer.report_layout import Net, layered_layout
 from optimizer.report_segments import SegmentRow, board_of_segment, route_text, segment_rows
-from optimizer.report_stack import Face, Wire, block_rows, stack
+from optimizer.report_stack import Face, Wire, block_rows, lanes_last, stack
 
 __all__ = ["GraphDrawing", "draw_graph"]
 
@@ -54,12 +54,12 @@ class _Block:
 def draw_graph(data: ReportData) -> GraphDrawing:
     """Draw the chosen plan over the model's graph."""
     plan = data.plan
-    wires = _wires(data)
+    end = len(plan.segments) + 1
+    wires = lanes_last(_wires(data), end + 1)
     infos = segment_rows(data)
     blocks = [_Block(None, {"closed": _pill(0, wires, f"{data.system.source}: input")})]
     for k, (segment, info) in enumerate(zip(plan.segments, infos, strict=True), start=1):
         blocks.append(_segment_block(data.graph, plan, segment, info, k, wires))
-    end = len(blocks)
     blocks.append(_Block(None, {"closed": _pill(end, wires, f"{data.system.sink}: output")}))
     rows = block_rows(end + 1, wires)
     states = _default_states(blocks, rows, wires)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Face", "Stacked", "Wire", "block_rows", "stack"]
+__all__ = ["Face", "Stacked", "Wire", "block_rows", "lanes_last", "stack"]
 
 _GAP_X = 36.0
 _GAP_Y = 34.0
@@ -61,6 +61,12 @@ def block_rows(count: int, wires: Sequence[Wire]) -> tuple[tuple[int, ...], ...]
     return tuple(tuple(k for k in range(count) if layer[k] == depth) for depth in range(layer[-1] + 1))
 
 
+def lanes_last(wires: Sequence[Wire], count: int) -> tuple[Wire, ...]:
+    """The wires that pass a row after the others: lanes run at the right, so their ports belong there too."""
+    row_of = {k: r for r, row in enumerate(block_rows(count, wires)) for k in row}
+    return tuple(sorted(wires, key=lambda w: row_of[w.target] - row_of[w.source] != 1))
+
+
 def stack(faces: Sequence[Face], rows: Sequence[Sequence[int]], wires: Sequence[Wire]) -> Stacked:
     """Rows one below the other, centred; a wire that passes a row runs in a lane at the right."""
     row_of = {k: r for r, row in enumerate(rows) for k in row}
@@ -87,7 +93,7 @@ def stack(faces: Sequence[Face], rows: Sequence[Sequence[int]], wires: Sequence[
         x2 = places[b][0] + faces[b].ins[ins[b]]
         y1, y2, floor = places[a][1] + faces[a].height, places[b][1], floors[row_of[a]]
         lane = _MARGIN + widest + _LANE_FIRST_PX + _LANE_PX * lanes.index(i) if i in lanes else None
-        paths.append(_wire_path(x1, y1, x2, y2, floor, lane))
+        paths.append(_wire_path(x1, y1, x2, y2, floor, floors[max(0, row_of[b] - 1)], lane))
         labels.append((x2 + 9, y2 - 14 - _LABEL_PX * ins[b]))
         outs[a] += 1
         ins[b] += 1
@@ -96,12 +102,16 @@ def stack(faces: Sequence[Face], rows: Sequence[Sequence[int]], wires: Sequence[
     return Stacked(max(right, *ends), y + _MARGIN, tuple(places), tuple(paths), tuple(labels))
 
 
-def _wire_path(x1: float, y1: float, x2: float, y2: float, floor: float, lane: float | None) -> str:
+def _wire_path(
+    x1: float, y1: float, x2: float, y2: float, floor: float, ceiling: float, lane: float | None
+) -> str:
+    """From a block's port down to its row's ``floor``, over to the target; ``ceiling``: the row before its end."""
     start = f"M{x1:.1f} {y1:.1f}V{floor:.1f}"
     if lane is None:
         middle = (floor + y2) / 2
         return f"{start}C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"
     return (
         f"{start}C{x1:.1f} {floor + 20:.1f} {lane:.1f} {floor:.1f} {lane:.1f} {floor + 24:.1f}"
-        f"V{y2 - 24:.1f}C{lane:.1f} {y2:.1f} {x2:.1f} {y2 - 22:.1f} {x2:.1f} {y2:.1f}"
+        f"V{ceiling:.1f}C{lane:.1f} {ceiling + 14:.1f} {x2:.1f} {ceiling + 2:.1f} {x2:.1f} {ceiling + 22:.1f}"
+        f"V{y2:.1f}"
     )

@@ -72,9 +72,11 @@
       const x2 = places[b][0] + faces[b][2][ins[b]], y2 = places[b][1], floor = floors[rowOf[a]];
       const start = `M${fixed(x1)} ${fixed(y1)}V${fixed(floor)}`;
       if (lanes.includes(i)) {
+        const ceiling = floors[Math.max(0, rowOf[b] - 1)];
         const lane = fixed(MARGIN + widest + LANE_FIRST + LANE * lanes.indexOf(i));
         paths.push(`${start}C${fixed(x1)} ${fixed(floor + 20)} ${lane} ${fixed(floor)} ${lane} ${fixed(floor + 24)}` +
-          `V${fixed(y2 - 24)}C${lane} ${fixed(y2)} ${fixed(x2)} ${fixed(y2 - 22)} ${fixed(x2)} ${fixed(y2)}`);
+          `V${fixed(ceiling)}C${lane} ${fixed(ceiling + 14)} ${fixed(x2)} ${fixed(ceiling + 2)} ${fixed(x2)} ${fixed(ceiling + 22)}` +
+          `V${fixed(y2)}`);
       } else {
         const middle = fixed((floor + y2) / 2);
         paths.push(`${start}C${fixed(x1)} ${middle} ${fixed(x2)} ${middle} ${fixed(x2)} ${fixed(y2)}`);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,21 @@ def test_segment_closes_and_opens_by_click(page: Browser) -> None:
     # The browser stacks by the rule that Python stacked by.
     assert _numbers(page.run(_GEOMETRY)) == pytest.approx(_numbers(before), abs=0.26)
     assert page.console() == []
+
+
+def test_browser_stacks_lanes_and_parallel_rows_as_python_does(browser: Browser, tmp_path: Path) -> None:
+    data = sample(12, boards=("left", "hub", "right"))
+    first, *_ = (t for t in data.plan.transfers if t.producer == "s0")
+    fork = replace(first, consumers=("s1", "s2"))
+    plan = replace(data.plan, transfers=tuple(fork if t is first else t for t in data.plan.transfers))
+    write_report(replace(data, front=replace(data.front, plans=(plan,))), tmp_path / "fork.html")
+    browser.resize(1280, 900)
+    browser.open(tmp_path / "fork.html")
+    before = browser.run(_GEOMETRY)
+    browser.click("[data-all=closed]")
+    browser.click("[data-all=blocks]")
+    assert _numbers(browser.run(_GEOMETRY)) == pytest.approx(_numbers(before), abs=0.26)
+    assert len(before) > 10
 
 
 def _numbers(texts: list[str]) -> list[float]:
