@@ -180,6 +180,16 @@ def test_page_never_scrolls_sideways(page: Browser, width: int) -> None:
     assert texts == []
 
 
+def test_nothing_is_cut_off_on_paper(page: Browser) -> None:
+    page.resize(760, 900)
+    page.protocol("Emulation.setEmulatedMedia", {"media": "print"})
+    cut = page.run(
+        "return [...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
+        ".map((e) => e.getAttribute('aria-label'))"
+    )
+    assert cut == []
+
+
 def test_bar_labels_are_shown_whole_or_not_at_all(page: Browser) -> None:
     for width in (400, 1280):
         page.resize(width, 900)
