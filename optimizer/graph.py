@@ -36,6 +36,8 @@ BITS_PER_ELEMENT: Mapping[str, int] = {
     "int4": 4,
     "uint4": 4,
     "float4_e2m1fn": 4,
+    "float6_e2m3fn": 6,
+    "float6_e3m2fn": 6,
     "int8": 8,
     "uint8": 8,
     "float8_e4m3fn": 8,

@@ -100,7 +100,7 @@ def _as_standard(op_type: str, inputs: tuple[int, ...], elem_type: int | None = 
         given = {n: helper.make_tensor_type_proto(TensorProto.FLOAT, types[n].shape) for n in names}
         try:
             inferred = shape_inference.infer_node_outputs(schema, plain, given)
-        except (shape_inference.InferenceError, RuntimeError, ValueError):
+        except (onnx.checker.ValidationError, shape_inference.InferenceError, RuntimeError, ValueError):
             return None
         dims = inferred[node.output[0]].tensor_type.shape.dim
         shape = tuple(d.dim_value for d in dims)

@@ -54,14 +54,14 @@ DTYPE_NAMES: Mapping[int, str] = {
     24: "float8_e8m0fnu",
     25: "uint2",
     26: "int2",
+    27: "float6_e2m3fn",
+    28: "float6_e3m2fn",
 }
 """NumPy (ml_dtypes) name by ONNX element type; strings have no fixed size and are not here."""
 
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
-_ELEMENT_FIELDS = (
-    *("raw_data", "float_data", "double_data"),
-    *("int32_data", "int64_data", "uint64_data", "string_data"),
-)
+_LISTS = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data")
+"""Where elements are if not in raw_data."""
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,8 @@ def load_onnx(model: str | Path, weights: bool = True) -> OnnxModel:
     data = _read(path)
     loaded = OnnxModel(_parse(data, path), source, hashlib.sha256(data).hexdigest(), path.parent)
     for tensor in _stored_tensors(loaded.proto.graph):
-        if loaded.external_data(tensor) is None and weights and not _has_elements(tensor):
-            raise ModelError(
-                "its elements are missing",
-                where=f"{source}, weight {tensor.name!r}",
-                expected=f"{tensor_bytes(tensor)} bytes",
-                got="none",
-                hint="The file holds the graph without its weights; export the model again with weights.",
-            )
+        if loaded.external_data(tensor) is None:
+            _check_elements(tensor, f"{source}, weight {tensor.name!r}", weights)
     return loaded
 
 
@@ -232,6 +226,13 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
             got=f"{len(data)} bytes with neither" if not proto.HasField("graph") else "no operator set",
             hint="Check that the copy is complete and that the file is ONNX.",
         )
+    domains = (o.domain for o in proto.opset_import)
+    if not all(isinstance(text, str) for text in (*domains, *_texts(proto.graph))):
+        # Protobuf hands over as bytes what is not UTF-8.
+        raise ModelError(
+            "the file is damaged", where=str(path), expected="names in UTF-8", got="other bytes",
+            hint="Copy the file again.",
+        )  # fmt: skip
     if proto.graph.sparse_initializer:
         raise ModelError(
             "sparse weights are not supported",
@@ -241,6 +242,20 @@ def _parse(data: bytes, path: Path) -> onnx.ModelProto:
             hint="Export the model with dense weights.",
         )
     return proto
+
+
+def _texts(graph: GraphProto) -> Iterator[object]:
+    """Every text that is used to find or name something."""
+    yield graph.name
+    yield from (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (d.dim_param for d in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        for body in subgraphs(node):
+            yield from _texts(body)
 
 
 def _stored_tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -253,8 +268,29 @@ def _stored_tensors(graph: GraphProto) -> Iterator[TensorProto]:
             yield from _stored_tensors(body)
 
 
-def _has_elements(tensor: TensorProto) -> bool:
-    return math.prod(tensor.dims) == 0 or any(len(getattr(tensor, field)) for field in _ELEMENT_FIELDS)
+def _check_elements(tensor: TensorProto, where: str, needed: bool) -> None:
+    """The elements inside the file must fit the shape; where they are needed they must be there."""
+    if tensor.data_type == TensorProto.STRING:
+        return
+    size_bytes, count = tensor_bytes(tensor), math.prod(tensor.dims)
+    raw_bytes = len(tensor.raw_data)
+    listed = max(len(getattr(tensor, field)) for field in _LISTS)
+    if count and not raw_bytes and not listed:
+        if not needed:
+            return
+        raise ModelError(
+            "its elements are missing", where=where, expected=f"{size_bytes} bytes", got="none",
+            hint="The file holds the graph without its weights; export the model again with weights.",
+        )  # fmt: skip
+    # Complex numbers are listed as two, elements under a byte several in one.
+    packed = BITS_PER_ELEMENT[DTYPE_NAMES[tensor.data_type]] < 8
+    fits = raw_bytes == size_bytes if raw_bytes else packed or listed in (count, 2 * count)
+    if not fits or any(d < 0 for d in tensor.dims):
+        raise ModelError(
+            "its elements do not fit its shape", where=where, expected=f"{count} elements for {[*tensor.dims]}",
+            got=f"{raw_bytes} bytes" if raw_bytes else f"{listed} elements",
+            hint="The file is damaged; export the model again.",
+        )  # fmt: skip
 
 
 def _whole_number(entries: Mapping[str, str], key: str, default: int, where: str) -> int:

@@ -88,7 +88,7 @@ def _attention(node: NodeProto, types: _Types) -> int:
 
 def _einsum(node: NodeProto, types: _Types) -> int:
     """Two or more operands: the product of all index sizes for each multiplication."""
-    equation = attribute(node, "equation", b"").decode().replace(" ", "")
+    equation = attribute(node, "equation", b"").decode(errors="replace").replace(" ", "")
     sizes: dict[str, int] = {}
     for index, labels in enumerate(equation.split("->")[0].split(",")):
         shape = _shape(node, index, types)

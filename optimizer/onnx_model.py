@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import onnx
 from onnx import NodeProto, TensorProto
 
 from optimizer.errors import ModelError
@@ -35,7 +36,26 @@ def load_graph(model: str | Path, batch: int = 1) -> Graph:
 
     Raises ModelError for a file that cannot be read, or a graph that cannot be planned.
     """
-    return build_graph(prepare(load_onnx(model, weights=False), batch))
+    loaded = load_onnx(model, weights=False)
+    try:
+        return build_graph(prepare(loaded, batch))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        # A valid model must not end here; of an invalid one the user wants to hear what is wrong with it.
+        _require_valid(loaded, e)
+        raise
+
+
+def _require_valid(model: OnnxModel, cause: Exception) -> None:
+    try:
+        onnx.checker.check_model(model.proto)
+    except (onnx.checker.ValidationError, TypeError, ValueError) as e:
+        raise ModelError(
+            "the model is not valid ONNX",
+            where=model.source,
+            expected="a model that passes onnx.checker",
+            got=" ".join(str(e).split())[:300],
+            hint="The file is damaged or was written by a faulty tool; export the model again.",
+        ) from cause
 
 
 def build_graph(prepared: Prepared) -> Graph:

@@ -135,7 +135,7 @@ def _node_types(
             opset_imports=list(model.opset_import),
             ir_version=model.ir_version,
         )
-    except (shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.checker.ValidationError, shape_inference.InferenceError, RuntimeError, ValueError):
         return {}  # left open: whoever needs the type reports it with the name of the tensor
     return {name: _tensor_type(found) for name, found in inferred.items()}
 
