@@ -44,6 +44,11 @@ _SLOW_BYTES_PER_S = 1e6
 _BURST_S = 400e-6
 """Credit of a shaper. Less, and late timers cost rate at 1 Gbit/s; more, and small tensors cross for free."""
 _QUEUE_BYTES = 4 << 20  # more than one TCP flow ever queues: a drop would be a stall no wire has
+_PROBE = (
+    "ip link add probe0 type veth peer name probe1 && "
+    "tc qdisc add dev probe0 root tbf rate 1mbit burst 3200 limit 100000"
+)
+"""What a container's root may lack the rights for, or its kernel the modules."""
 _numbers = itertools.count()
 
 
@@ -62,10 +67,14 @@ def namespaces_unavailable() -> str:
     if os.geteuid() != 0:
         return "network namespaces and tc need root"
     probe = subprocess.run(
-        in_new_namespace(["true"]), capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
+        in_new_namespace(["sh", "-c", _PROBE]),
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_TIMEOUT_S,
+        check=False,
     )
     if probe.returncode != 0:
-        return f"this root may not make network namespaces ({probe.stderr.strip()})"
+        return f"this root may not shape links in network namespaces ({' '.join(probe.stderr.split())})"
     return ""
 
 

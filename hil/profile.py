@@ -86,6 +86,9 @@ def profile(
             expected="a processor of kind cpu",
             got=", ".join(ref.key for ref in system.processors),
         )
+    unknown = [ref.key for ref in system.processors if ref.processor.kind != "cpu"]
+    if unknown:
+        tell(f"Not measured, for want of a driver: {', '.join(unknown)}; import their costs to use them")
     with ExitStack() as stack:
         tell("Preparing the model and its cuts")
         models = stack.enter_context(profile_models(graph, options.cuts))
