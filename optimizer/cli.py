@@ -112,13 +112,21 @@ def solve(
     optimizer solve zoo:efficientnet_b0 --system demo -o out
     optimizer solve model.onnx --system bench.yaml --costs costs.json --max-latency 50ms --prefer energy -o out
     """
-    from optimizer.request import SolveRequest, outcome_dict, report_data, solve_request, write_results
+    from optimizer.request import (
+        SolveRequest,
+        make_folder,
+        outcome_dict,
+        report_data,
+        solve_request,
+        write_results,
+    )  # fmt: skip
 
     ram, flash = _memory_limits(max_memory)
     limits = Limits(max_latency, min_throughput, max_energy, ram, flash, _pins(pin), max_boards)
     request = SolveRequest(
         model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers
     )
+    make_folder(out)
     with _progress() as tell:
         result = solve_request(request, tell)
     if as_json:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.cycle_ratio import Arc, has_deadlock, maximum_cycle_ratio
-from optimizer.events import Events, Unroutable, build_events
+from optimizer.events import Events, UnroutableError, build_events
 from optimizer.graph import Graph
 from optimizer.memory import arena_peak_bytes
 from optimizer.plan import MemoryUse, Plan, Score, Segment, Slot, Transfer
@@ -40,7 +40,7 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
     """
     try:
         events = build_events(problem, schedule.segments, schedule.transfers)
-    except Unroutable as error:
+    except UnroutableError as error:
         return _unroutable(str(error))
     occupancy = resource_occupancy_s(events)
     period = period_s(events, schedule)

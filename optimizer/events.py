@@ -11,10 +11,10 @@ from boards.board import Link
 from optimizer.plan import Hop, Segment, Transfer
 from optimizer.problem import Problem
 
-__all__ = ["Events", "Unroutable", "activity_of_hop", "build_events", "build_transfers", "segment_compute_s"]
+__all__ = ["Events", "UnroutableError", "activity_of_hop", "build_events", "build_transfers", "segment_compute_s"]
 
 
-class Unroutable(Exception):
+class UnroutableError(Exception):
     """A tensor would have to go between boards that no route joins. ``source`` and ``target`` are board names."""
 
     def __init__(self, tensor: str, source: str, target: str) -> None:
@@ -50,7 +50,7 @@ def build_transfers(
 ) -> tuple[Transfer, ...]:
     """The tensors that leave their segment, with multicast trees; ``depths`` by tensor (default 1).
 
-    Raises Unroutable.
+    Raises UnroutableError.
     """
     tables, system, graph = problem.tables, problem.system, problem.graph
     segment_of = np.full(len(graph.operators) + 1, -1, dtype=np.int64)
@@ -95,7 +95,7 @@ def _tree(
     for target in targets:
         route = problem.system.route(origin, target)
         if route is None:
-            raise Unroutable(name, origin, target)
+            raise UnroutableError(name, origin, target)
         for index in route:
             link = problem.links[index]
             hops.setdefault(index, Hop(tensor, link.name))

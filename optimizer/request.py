@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -110,20 +111,27 @@ def _check(request: SolveRequest) -> None:
         raise LimitError("the time limit is not usable", expected="more than 0 s", got=f"{request.time_limit_s} s")
 
 
-def write_results(result: SolveResult, out: Path, measured: Measured | None = None) -> ResultFiles:
-    """Write plan.json, front.json and report.html into the folder ``out``, each whole or not at all."""
-    if not isinstance(result.outcome, Front):
-        raise InputError("there is no plan to write", expected="a solved problem", got=type(result.outcome).__name__)
+def make_folder(out: Path) -> None:
+    """Make the folder for results, or say why not; called before long work, so that none is lost for it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as e:
         raise InputError(
-            "the output folder cannot be made",
+            "the output folder cannot be used",
             where=str(out),
             expected="a folder that can be written to",
             got=e.strerror or str(e),
             hint="Give another place with -o.",
         ) from e
+
+
+def write_results(result: SolveResult, out: Path, measured: Measured | None = None) -> ResultFiles:
+    """Write plan.json, front.json and report.html into the folder ``out``, each whole or not at all."""
+    if not isinstance(result.outcome, Front):
+        raise InputError("there is no plan to write", expected="a solved problem", got=type(result.outcome).__name__)
+    make_folder(out)
     from optimizer.report import write_report  # templates take time to load, and a failed solve needs none
 
     front = result.outcome

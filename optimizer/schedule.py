@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.cycle_ratio import maximum_cycle_ratio, violated_cycle
+from optimizer.cycle_ratio import maximum_cycle_ratio
+from optimizer.depths import smallest_depths
 from optimizer.evaluate import (
     Schedule,
     data_arcs,
@@ -75,7 +76,7 @@ def _precedence(problem: Problem, assignment: Assignment) -> dict[int, set[int]]
 def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:
     """Orders, stages and depths for the segments: the shortest period we find, then latency, then buffers.
 
-    Raises Unroutable.
+    Raises UnroutableError.
     """
     transfers = build_transfers(problem, segments)
     events = build_events(problem, segments, transfers)
@@ -304,54 +305,6 @@ def _first_fit(
         ):
             return when
     return None
-
-
-def smallest_depths(events: Events, orders: Mapping[str, Sequence[Slot]], transfers: Sequence[Transfer]) -> list[int]:
-    """Depths that keep the period of unlimited depth, raised one at a time where a cycle needs it.
-
-    Exact where no cycle holds two tensors' depths (chains among them); elsewhere the cheapest tensor of a
-    violated cycle is raised. Greedy, so total bytes may exceed the least.
-    """
-    fixed = data_arcs(events) + order_arcs(events, orders)
-    nodes = len(events.names)
-    floor = max(resource_occupancy_s(events).values(), default=0.0)
-    target = maximum_cycle_ratio(nodes, fixed, at_least=floor)
-    depths = [1] * len(transfers)
-    if not math.isfinite(target) or target <= 0:
-        return depths
-    allowed = target * (1 + _EPSILON)
-    cost = [t.size_bytes * len(t.boards) for t in transfers]
-    while True:
-        arcs = fixed + depth_arcs(events, depths)
-        cycle = violated_cycle(nodes, arcs, allowed)
-        if cycle is None:
-            return _trim(events, fixed, depths, cost, allowed)
-        holders = {events.depth_arcs[a - len(fixed)][3] for a in cycle if a >= len(fixed)}
-        if not holders:
-            return depths
-        length = math.fsum(arcs[a][2] for a in cycle)
-        tokens = sum(arcs[a][3] for a in cycle)
-        missing = max(1, math.ceil(length / allowed - _EPSILON) - tokens)
-        cheapest = min(holders, key=lambda t: (cost[t], t))
-        depths[cheapest] += missing
-
-
-def _trim(
-    events: Events,
-    fixed: list[tuple[int, int, float, int]],
-    depths: list[int],
-    cost: Sequence[int],
-    allowed: float,
-) -> list[int]:
-    """Lower every depth that turned out not to be needed, dearest first."""
-    nodes = len(events.names)
-    for t in sorted(range(len(depths)), key=lambda t: (-cost[t], t)):
-        while depths[t] > 1:
-            depths[t] -= 1
-            if violated_cycle(nodes, fixed + depth_arcs(events, depths), allowed) is not None:
-                depths[t] += 1
-                break
-    return depths
 
 
 def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedule:

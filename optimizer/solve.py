@@ -18,7 +18,7 @@ from optimizer.search.cpsat import Bound, Budget, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
-from optimizer.search.pruning import safe_domains
+from optimizer.search.pruning import safe_domains, simple_bound
 
 __all__ = ["PREFERENCES", "Progress", "SolveOptions", "solve"]
 
@@ -99,7 +99,7 @@ class _Run:
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
         workers = self.options.workers or len(os.sched_getaffinity(0))
         budget = Budget(time.monotonic() + share, workers, self.options.seed)
-        self.bounds[objective] = prove(self.pool, objective, budget)
+        self.bounds[objective] = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
 
     def refine(self) -> None:
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import

@@ -131,11 +131,16 @@ def _together(problem: Problem, pool: Pool) -> Clash:
         )
         if value
     ]
+    names = " and ".join(given) or "memory on all boards"
     return Clash(
         limit=" + ".join(given) or "memory",
         demand=None,
         bound=None,
         unit="",
-        text=f"Each limit can be met alone, but not {' and '.join(given) or 'memory on all boards'} together.",
+        text=(
+            f"Each limit can be met alone, but not {names} together."
+            if len(given) > 1
+            else f"No plan meets {names} (source and sink count as used boards)."
+        ),
         help=f"Closest plan seen: {pool.closest()}." if pool.closest() else "",
     )

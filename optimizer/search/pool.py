@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.evaluate import evaluate
-from optimizer.events import Unroutable
+from optimizer.events import UnroutableError
 from optimizer.plan import Plan, Score
 from optimizer.problem import Problem
 from optimizer.schedule import complete, contiguous_segments
@@ -54,7 +54,7 @@ class Pool:
             return None
         try:
             schedule = complete(self.problem, segments)
-        except Unroutable:
+        except UnroutableError:
             return None
         score = evaluate(self.problem, schedule)
         return Plan(schedule.segments, schedule.transfers, schedule.orders, score)

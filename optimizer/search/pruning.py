@@ -12,7 +12,7 @@ import numpy.typing as npt
 from optimizer.problem import Problem
 from optimizer.search.pool import Pool, dominates, objective_values
 
-__all__ = ["safe_domains"]
+__all__ = ["safe_domains", "simple_bound"]
 
 
 def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
@@ -35,6 +35,18 @@ def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
         if any(dominates(values, reachable) and _clearly(values, reachable) for values in known):
             domains[v, q] = False
     return domains
+
+
+def simple_bound(problem: Problem, objective: str) -> float:
+    """A bound that costs nothing: work shared out evenly, the longest path, everything where it is cheapest."""
+    tables = problem.tables
+    if objective == "throughput":
+        return _capacity_bound(problem)
+    if objective == "energy":
+        return float(tables.energy_j.min(axis=1).sum())
+    fastest = tables.time_s.min(axis=1)
+    heads, _ = _path_bounds(problem, fastest)
+    return max((head + float(t) for head, t in zip(heads, fastest, strict=True)), default=0.0)
 
 
 def _clearly(known: tuple[float, ...], reachable: list[float]) -> bool:

@@ -12,6 +12,9 @@ from optimizer.search.cpsat.scale import Expression
 
 __all__ = ["add_energy", "add_latency"]
 
+_DETAILED_STAGES = 8
+"""Up to so many stages, tensors between each two of them have variables of their own."""
+
 
 def add_latency(m: PlanModel) -> cp_model.IntVar:
     """Makespan: stages start after everything they need has come; branches overlap."""
@@ -80,23 +83,19 @@ def _input_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int) -> No
 
 
 def _stage_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int, later: int) -> None:
-    model, graph = m.model, m.problem.graph
+    """Stage ``later`` starts after stage s and all it sends there; links carry one tensor after the other."""
     route = m.route(m.boards[s], m.boards[later])
     if route is None:
         return
+    if m.k > _DETAILED_STAGES:
+        _plain_arrival(m, start, s, later)
+        return
+    model = m.model
     end = start[s] + m.alone[s]
-    carried: list[tuple[int, cp_model.IntVar]] = []
     some = model.new_bool_var("")
-    for t, tensor in enumerate(graph.tensors):
-        if tensor.producer is None or not tensor.consumers:
-            continue
-        var = m.boundary(t, [s], frozenset([later]))
-        if var is None:
-            var = model.new_bool_var("")
-            for c in tensor.consumers:
-                model.add(var >= m.x(tensor.producer, s) + m.x(c, later) - 1)
+    carried = _carried(m, s, later)
+    for t, var in carried:
         model.add_implication(var, some)
-        carried.append((t, var))
         if len(route) > 1:
             model.add(start[later] >= end + _way(m, route, m.size(t, s))).only_enforce_if(var)
     lag = sum(m.scale.seconds(m.problem.links[i].latency_s) for i in route)
@@ -106,6 +105,31 @@ def _stage_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int, later
         model.add(start[later] >= end + lag + load).only_enforce_if(some)
     if not route:
         model.add(start[later] >= end).only_enforce_if(some)
+
+
+def _carried(m: PlanModel, s: int, later: int) -> list[tuple[int, cp_model.IntVar]]:
+    """A variable for every tensor that stage s makes and stage ``later`` uses."""
+    carried: list[tuple[int, cp_model.IntVar]] = []
+    for t, tensor in enumerate(m.problem.graph.tensors):
+        if tensor.producer is None or not tensor.consumers:
+            continue
+        var = m.boundary(t, [s], frozenset([later]))
+        if var is None:
+            var = m.model.new_bool_var("")
+            for c in tensor.consumers:
+                m.model.add(var >= m.x(tensor.producer, s) + m.x(c, later) - 1)
+        carried.append((t, var))
+    return carried
+
+
+def _plain_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int, later: int) -> None:
+    """Many stages: order alone; what the hops take is left to the paths (see _add_paths)."""
+    some = m.model.new_bool_var("")
+    for tensor in m.problem.graph.tensors:
+        if tensor.producer is not None:
+            for c in tensor.consumers:
+                m.model.add(some >= m.x(tensor.producer, s) + m.x(c, later) - 1)
+    m.model.add(start[later] >= start[s] + m.alone[s]).only_enforce_if(some)
 
 
 def add_energy(m: PlanModel) -> Expression:
