@@ -33,12 +33,18 @@ def solve_request_of(order: SolveOrder, model: str) -> SolveRequest:
         system=_system(order.system),
         costs=None if isinstance(order.costs, str) else costs_from_dict(order.costs, "costs"),
         limits=_limits(order.limits),
-        objectives=tuple(dict.fromkeys(order.objectives)),
+        objectives=_objectives(order),
         prefer=order.prefer,
         seed=order.seed,
         time_limit_s=_time_limit_s(order),
         batch=order.batch,
     )
+
+
+def _objectives(order: SolveOrder) -> tuple[str, ...]:
+    """As on the command line: what is preferred is an objective, asked for or not."""
+    preferred = [] if order.prefer == "knee" else [order.prefer]
+    return tuple(dict.fromkeys([*order.objectives, *preferred]))
 
 
 def _system(given: str | dict[str, Any]) -> System:
