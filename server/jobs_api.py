@@ -58,13 +58,13 @@ def order_job() -> Response:
 
 @jobs_api.get("/jobs")
 def list_jobs() -> Response:
-    """Jobs, newest first; ``limit`` of them, and a link to the next where there are more."""
+    """Jobs in short, newest first; ``limit`` of them, and a link to the next where there are more."""
     limit = _number("limit", 100, 1, _MAX_LISTED)
     before = _number("before", 2**62, 1, 2**62)
     found = context().store.jobs(limit + 1, before)
     jobs = found[:limit]
     links = {"next": f"/v1/jobs?limit={limit}&before={jobs[-1].number}"} if len(found) > limit else {}
-    return answer({"jobs": [_shown(job) for job in jobs], "links": links})
+    return answer({"jobs": [_summary(job) for job in jobs], "links": links})
 
 
 @jobs_api.get("/jobs/<job_id>")
@@ -160,6 +160,19 @@ def _number(name: str, default: int, least: int, most: int) -> int:
     return int(text)
 
 
+def _summary(job: Job) -> dict[str, Any]:
+    """What lists show: without what may be megabytes, inline costs say."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "links": {"self": _address(job)},
+    }
+
+
 def _shown(job: Job) -> dict[str, Any]:
     links = {"self": _address(job)}
     if job.is_finished:
@@ -167,19 +180,14 @@ def _shown(job: Job) -> dict[str, Any]:
     if job.kind == "measure":
         links["solve"] = f"/v1/jobs/{job.request['job']}"
     return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": job.state,
-        "request": job.request,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
+        **_summary(job),
         "attempts": job.attempts,
         "losses": [vars(loss) for loss in job.losses],
         "cancel_requested": job.cancel_requested,
         "progress": job.progress,
-        "result": job.result,
         "error": job.error,
+        "result": job.result,
+        "request": job.request,
         "links": links,
     }
 

@@ -41,9 +41,8 @@ class Upload:
 def file_name(given: str | None) -> str:
     """A plain file name for what a client calls its model: it becomes a path here, and a title in reports."""
     last = re.split(r"[/\\]", given or "")[-1]
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", last).strip("._")[-_MAX_NAME_CHARACTERS:]
-    stem = plain.removesuffix(".onnx")
-    return f"{stem or 'model'}.onnx"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", last).strip("._-").removesuffix(".onnx")
+    return f"{plain[:_MAX_NAME_CHARACTERS].strip('._-') or 'model'}.onnx"
 
 
 def model_source(config: ServerConfig, store: Store, model: str) -> ModelSource:

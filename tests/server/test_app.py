@@ -167,7 +167,8 @@ def test_order_is_queued_and_workers_are_told(config: ServerConfig) -> None:
     assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["request"], told.times) == ("queued", SOLVE, 1)
     assert data(client.get(answer.headers["Location"])) == job
-    assert data(client.get("/v1/jobs"))["jobs"] == [job]
+    (listed,) = data(client.get("/v1/jobs"))["jobs"]
+    assert listed.items() <= job.items() and "request" not in listed
     assert data(client.get("/v1/health"))["jobs"] == {"queued": 1}
 
 
