@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime
 import statistics
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Event
+from pathlib import Path
+from typing import TypeVar
 
 from boards.board import Board, Link, ProcessorRef, System
 from hil.emulate_choices import payload_bytes_per_s
@@ -22,7 +23,7 @@ from hil.lab import check_lab
 from hil.lab_types import Lab
 from hil.profile_models import ModelFile, ProfileModels, profile_models
 from hil.targets import connect_target
-from hil.targets.target import ModelTimes, Target
+from hil.targets.target import ModelProfile, Target
 from optimizer.cost_models.profiled import (
     CutTimes,
     LinkTimes,
@@ -44,6 +45,7 @@ _MIN_BURST_MESSAGE_BYTES = 1 << 10
 _PINGS = 20
 
 OpenTarget = Callable[[Lab, str], Target]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,6 @@ class ProfileOptions:
     links: bool = True
 
 
-@dataclass(frozen=True)
-class _BoardCosts:
-    operators: Mapping[tuple[str, str, str], OperatorCost]
-    boundaries: Mapping[str, BoundaryCost]
-
-
 def profile(
     graph: Graph,
     system: System,
@@ -72,7 +68,7 @@ def profile(
 ) -> CostTable:
     """Measure a model on every board of the lab. Only CPUs are measured, one thread each.
 
-    ``progress`` is told each step, from several threads. ``open_target`` connects to a board by its name.
+    ``progress`` is told each step. ``open_target`` connects to a board by its name.
     Raises LabError when the lab does not fit the system, DeviceError when a board fails.
     """
     options = options or ProfileOptions()
@@ -94,75 +90,110 @@ def profile(
         models = stack.enter_context(profile_models(graph, options.cuts))
         targets = {b.name: stack.enter_context(open_target(lab, b.name)) for b in system.boards}
         pool = stack.enter_context(ThreadPoolExecutor(len(boards)))
-        stop = Event()
-        stack.callback(stop.set)  # before the pool waits for its threads
-        futures = [
-            pool.submit(_profile_board, graph, board, targets[board.name], models, options, tell, stop)
-            for board in boards
-        ]
-        found = [future.result() for future in futures]
+        session = _Session({b.name: targets[b.name] for b in boards}, models, options, pool, tell)
+        session.run()
         links: dict[str, LinkCost] = {}
         if options.links:
             for link in system.links:
                 if link.source in targets and link.target in targets:
                     tell(f"Measuring link {link.name}")
                     links[link.name] = _measure_link(link, targets[link.source], lab)
-    return CostTable(
-        operators={key: cost for costs in found for key, cost in costs.operators.items()},
-        boundaries={key: cost for costs in found for key, cost in costs.boundaries.items()},
-        links=links,
-        model_sha256=graph.sha256,
-    )
-
-
-def _profile_board(
-    graph: Graph,
-    board: Board,
-    target: Target,
-    models: ProfileModels,
-    options: ProfileOptions,
-    tell: Callable[[str], None],
-    stop: Event,
-) -> _BoardCosts:
-    """Everything one board measures, as cost entries of its CPUs."""
-    version = str(target.identify().facts.get("onnxruntime", "unknown"))
-    how = f"onnxruntime {version}, level {options.level}, {options.runs} runs, {_today()}"
-    provenance = f"profile: {board.name}, {how}"
-    tell(f"Profiling the whole model on {board.name}")
-    whole, companions = _put(target, models.whole)
-    profiled = target.profile_model(whole, runs=options.runs, level=options.level, companions=companions)
-    times = map_profile(graph, profiled.trace, profiled.optimised_model)
-    wholes_s = [_median_s(profiled.times_ns)]
-    cuts: list[CutTimes] = []
-    for position, cut in enumerate(models.cuts):
-        if stop.is_set():
-            break  # another board failed: nobody waits for this result
-        tell(f"Timing cut {position + 1} of {len(models.cuts)} on {board.name}")
-        halves_s = sum(_time(target, half, options) for half in (cut.before, cut.behind))
-        # Right beside its halves, so that the machine's slow moods strike both alike.
-        wholes_s.append(_time(target, models.whole, options))
-        cuts.append(CutTimes(cut.crossing_bytes, halves_s, wholes_s[-1]))
-    boundary = fit_boundary(cuts, f"{provenance}, {len(cuts)} cuts") if cuts else None
     operators: dict[tuple[str, str, str], OperatorCost] = {}
     boundaries: dict[str, BoundaryCost] = {}
-    for processor in _cpus(board):
-        operators |= profiled_costs(graph, processor, times, statistics.median(wholes_s), boundary, provenance)
-        if boundary is not None:
-            boundaries[processor.key] = boundary
-    return _BoardCosts(operators, boundaries)
+    for board in boards:
+        session.add_costs(graph, board, operators, boundaries)
+    return CostTable(operators, boundaries, links, graph.sha256)
 
 
-def _put(target: Target, model: ModelFile) -> tuple[str, dict[str, str]]:
-    """Bring a model and its external data to the board: its hash, and theirs by relative name."""
-    companions = {name: target.put_file(path) for name, path in model.data}
-    return target.put_file(model.path), companions
+class _Session:
+    """All boards in step: each does the same thing at the same time, and meanwhile this process only waits.
 
+    Emulated boards share the machine with this process: what it did during their timing would be in the times.
+    """
 
-def _time(target: Target, model: ModelFile, options: ProfileOptions) -> float:
-    """Median seconds of one run."""
-    name, companions = _put(target, model)
-    times: ModelTimes = target.time_model(name, runs=options.runs, level=options.level, companions=companions)
-    return _median_s(times.times_ns)
+    def __init__(
+        self,
+        targets: Mapping[str, Target],
+        models: ProfileModels,
+        options: ProfileOptions,
+        pool: ThreadPoolExecutor,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._targets, self._models, self._options = targets, models, options
+        self._pool, self._tell = pool, tell
+        self._files: dict[tuple[str, Path], tuple[str, dict[str, str]]] = {}
+        self._versions: Mapping[str, str] = {}
+        self._profiles: Mapping[str, ModelProfile] = {}
+        self._wholes_s: list[Mapping[str, float]] = []
+        self._halves_s: list[Mapping[str, float]] = []
+
+    def run(self) -> None:
+        """Put, profile, time. Raises DeviceError."""
+        options = self._options
+        self._versions = self._each(lambda t: str(t.identify().facts.get("onnxruntime", "unknown")))
+        self._tell("Bringing the models to the boards")
+        self._each(self._put_all)
+        self._tell(f"Profiling the whole model, {options.runs} runs")
+        self._profiles = self._each(self._profile)
+        self._wholes_s.append(self._time(self._models.whole))
+        for position, cut in enumerate(self._models.cuts):
+            self._tell(f"Timing cut {position + 1} of {len(self._models.cuts)}")
+            before, behind = self._time(cut.before), self._time(cut.behind)
+            self._halves_s.append({name: before[name] + behind[name] for name in before})
+            # Right beside its halves, so that the machine's slow moods strike both alike.
+            self._wholes_s.append(self._time(self._models.whole))
+
+    def add_costs(
+        self,
+        graph: Graph,
+        board: Board,
+        operators: dict[tuple[str, str, str], OperatorCost],
+        boundaries: dict[str, BoundaryCost],
+    ) -> None:
+        """Enter what was measured on a board, for each of its CPUs."""
+        name, options = board.name, self._options
+        how = f"onnxruntime {self._versions[name]}, level {options.level}, {options.runs} runs, {_today()}"
+        provenance = f"profile: {name}, {how}"
+        found = self._profiles[name]
+        times = map_profile(graph, found.trace, found.optimised_model)
+        cuts = [
+            CutTimes(cut.crossing_bytes, halves_s[name], whole_s[name])
+            for cut, halves_s, whole_s in zip(self._models.cuts, self._halves_s, self._wholes_s[1:], strict=True)
+        ]
+        boundary = fit_boundary(cuts, f"{provenance}, {len(cuts)} cuts") if cuts else None
+        whole_s_median = statistics.median(whole_s[name] for whole_s in self._wholes_s)
+        for processor in _cpus(board):
+            operators.update(profiled_costs(graph, processor, times, whole_s_median, boundary, provenance))
+            if boundary is not None:
+                boundaries[processor.key] = boundary
+
+    def _each(self, call: Callable[[Target], T]) -> dict[str, T]:
+        """The call's result by board; the first failure once all have ended."""
+        futures = {name: self._pool.submit(call, target) for name, target in self._targets.items()}
+        wait(futures.values())
+        return {name: future.result() for name, future in futures.items()}
+
+    def _put_all(self, target: Target) -> None:
+        halves = [half for cut in self._models.cuts for half in (cut.before, cut.behind)]
+        for model in (self._models.whole, *halves):
+            companions = {name: target.put_file(path) for name, path in model.data}
+            self._files[target.name, model.path] = target.put_file(model.path), companions
+
+    def _profile(self, target: Target) -> ModelProfile:
+        model, companions = self._files[target.name, self._models.whole.path]
+        options = self._options
+        return target.profile_model(model, runs=options.runs, level=options.level, companions=companions)
+
+    def _time(self, model: ModelFile) -> dict[str, float]:
+        """Median seconds of one run, by board."""
+
+        def call(target: Target) -> float:
+            file, companions = self._files[target.name, model.path]
+            options = self._options
+            times = target.time_model(file, runs=options.runs, level=options.level, companions=companions)
+            return _median_s(times.times_ns)
+
+        return self._each(call)
 
 
 def _measure_link(link: Link, source: Target, lab: Lab) -> LinkCost:
