@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
@@ -13,6 +13,7 @@ from server.problems import refuse
 
 __all__ = ["JobOrder", "LimitsOrder", "MeasureOrder", "MemoryOrder", "SolveOrder", "parse_job", "read_json"]
 
+_MAX_DEPTH = 32  # a system description needs 8; bounds what recurses over a body later
 _SHOWN_CHARACTERS = 80  # of a value that is quoted back
 
 Quantity = Annotated[str, Field(max_length=64)]
@@ -81,9 +82,27 @@ _ADAPTER: TypeAdapter[SolveOrder | MeasureOrder] = TypeAdapter(JobOrder)
 def read_json(body: bytes) -> Any:
     """The JSON value in a request body. Raises RequestError (400)."""
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as e:
         raise refuse("bad-request", f"The body is not JSON: {e}; expected a JSON object in UTF-8.") from e
+    if not _is_shallow(value):
+        raise refuse("bad-request", f"The body is nested too deeply; expected at most {_MAX_DEPTH} levels.")
+    return value
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def parse_job(value: Any) -> SolveOrder | MeasureOrder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 
 from boards.catalog import load_system
 from hil.emulate import Emulation
+from tests.needs import needs_program
 from tests.server.samples import LAYERS, WIDTH, small_model
 from tests.server.service import ONNX, Service, command, environment, wait_for
 
@@ -175,6 +178,29 @@ def test_host_other_machines_can_reach_is_refused(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "no log-in" in ended.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_calls_of_the_document_work_in_its_order(tmp_path: Path) -> None:
+    shell, _ = needs_program("sh", "apt-get install dash"), needs_program("curl", "apt-get install curl")
+    document = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+    blocks = [b for b in re.findall(r"```sh\n(.*?)```", document, re.DOTALL) if "curl" in b]
+    (tmp_path / "model.onnx").write_bytes(small_model())
+    (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
+    lab = tmp_path / "lab.yaml"
+    with (
+        Emulation("demo", shaping="none", lab_out=lab),
+        Service(tmp_path / "data", "--lab", f"bench={lab}") as service,
+    ):
+        calls = "\n".join(blocks).replace("http://127.0.0.1:8080", service.url)
+        home = {**os.environ, "CURL_HOME": str(tmp_path)}
+        line = [shell, "-e", "-c", calls]
+        ran = subprocess.run(line, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=150, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        listed = service.get("/v1/jobs").json["jobs"]
+    assert [job["kind"] for job in listed] == ["solve", "measure", "solve"]
+    for name in ("plan", "front", "measurement.json"):
+        assert json.loads((tmp_path / name).read_text())["schema"].startswith("edgecut/")
+    assert "</html>" in (tmp_path / "report.html").read_text()
 
 
 def _runs_for(service: Service, job: str, attempt: int) -> bool:

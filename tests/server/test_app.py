@@ -217,6 +217,12 @@ def test_body_that_is_no_json_is_a_bad_request(client: FlaskClient, body: bytes)
     expect(client.post("/v1/jobs", data=body, content_type="application/json"), 400, "bad-request")
 
 
+@pytest.mark.parametrize("depth", [40, 900, 990, 1100, 4000])
+def test_deeply_nested_body_is_a_bad_request(client: FlaskClient, depth: int) -> None:
+    body = f'{{"kind": "solve", "system": {{"use": {"[" * depth}{"]" * depth}}}}}'
+    expect(client.post("/v1/jobs", data=body, content_type="application/json"), 400, "bad-request")
+
+
 def test_body_that_is_too_large_or_of_another_type_is_refused(client: FlaskClient) -> None:
     long = {**SOLVE, "model": "x" * 20_000}
     expect(client.post("/v1/jobs", json=long), 413, "too-large")
