@@ -77,7 +77,7 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
     return {
         "schema": PLAN_SCHEMA,
         "edgecut_version": versions()["edgecut"],
-        "model": {"source": graph.source, "sha256": graph.sha256, "batch": graph.batch},
+        "model": {"source": _lasting(graph.source), "sha256": graph.sha256, "batch": graph.batch},
         "system": system_to_dict(problem.system),
         "costs": costs_to_dict(problem.costs),
         "limits": dataclasses.asdict(problem.limits),
@@ -89,6 +89,11 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "seed": front.seed,
         "versions": versions(),
     }
+
+
+def _lasting(source: str) -> str:
+    """The model's name as another process can use it: a path from the root."""
+    return source if source.startswith("zoo:") else str(Path(source).absolute())
 
 
 def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def load_plan(path: str | Path) -> LoadedPlan:
     path = Path(path)
     data = _read(path)
     model = _need(path, data, "model", dict)
-    graph = load_graph(_need(path, model, "source", str), _need(path, model, "batch", int))
+    graph = load_graph(_find_model(path, _need(path, model, "source", str)), _need(path, model, "batch", int))
     if graph.sha256 != model.get("sha256"):
         raise PlanError(
             f"the model {graph.source} is not the one this plan was made for",
@@ -197,6 +202,14 @@ def load_plan(path: str | Path) -> LoadedPlan:
             expected=f"a file that `optimizer solve` wrote ({PLAN_SCHEMA})",
         ) from e
     return LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
+
+
+def _find_model(plan: Path, source: str) -> str:
+    """Where the model was, else beside the plan (both were moved)."""
+    if source.startswith("zoo:") or Path(source).exists():
+        return source
+    beside = plan.parent / Path(source).name
+    return str(beside) if beside.exists() else source
 
 
 def _read(path: Path) -> dict[str, Any]:

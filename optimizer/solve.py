@@ -11,7 +11,7 @@ from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.plan import Certificate, Front, Plan
-from optimizer.problem import Problem
+from optimizer.problem import Limits, Problem
 from optimizer.search.certify import PLAN_CLASS, certificate, mark
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, prove
@@ -25,7 +25,10 @@ __all__ = ["PREFERENCES", "Progress", "SolveOptions", "solve"]
 PREFERENCES = ("throughput", "latency", "energy", "knee")
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work done (0 to 1)."""
-_REFINE_SHARE = 0.15
+_REFINE_SHARE = 0.35
+"""Share of the time kept for what comes after the proofs: the grid and NSGA-II."""
+_GRID = (0.0, 0.1, 0.3)
+"""Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
 
 
@@ -57,7 +60,9 @@ def solve(
     if not run.pool.feasible():
         return run.none_found()
     if not run.exact:
-        tell("refining the front", 0.75)
+        tell("filling the front", 0.7)
+        run.stage("epsilon-grid", run.grid)
+        tell("refining the front", 0.85)
         run.stage("NSGA-II", run.refine)
     tell("done", 1.0)
     return run.front()
@@ -97,9 +102,32 @@ class _Run:
         """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
         still = len([o for o in self.options.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
-        workers = self.options.workers or len(os.sched_getaffinity(0))
-        budget = Budget(time.monotonic() + share, workers, self.options.seed)
+        budget = Budget(time.monotonic() + share, self._workers(), self.options.seed)
         self.bounds[objective] = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
+
+    def grid(self) -> None:
+        """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
+        until = time.monotonic() + 0.6 * self._left()
+        pairs = [(a, b) for a in self.options.objectives for b in self.options.objectives if a != b]
+        cases = [(share, held, free) for share in _GRID for held, free in pairs]
+        for number, (share, held, free) in enumerate(cases):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            low = self.pool.best_value(held)
+            high = max(objective_values(p.score, [held])[0] for p in self.pool.front())
+            limited = replace(self.problem, limits=_tightened(self.problem.limits, held, low + share * (high - low)))
+            corner = Pool(limited, self.options.objectives)
+            for plan in self.pool.front():
+                corner.score(assignment_of(self.problem, plan))
+            budget = Budget(time.monotonic() + left / (len(cases) - number), self._workers(), self.options.seed)
+            prove(corner, free, budget, known_bound=self.bounds[free].value)
+            best = corner.best(free)
+            if best is not None:
+                self.pool.score(assignment_of(self.problem, best))
+
+    def _workers(self) -> int:
+        return self.options.workers or len(os.sched_getaffinity(0))
 
     def refine(self) -> None:
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
@@ -134,6 +162,16 @@ class _Run:
             evaluations=self.pool.evaluations,
             stages=self.stages,
         )
+
+
+def _tightened(limits: Limits, objective: str, value: float) -> Limits:
+    """The limits with the minimised quantity of an objective held at ``value`` (and a whisker for rounding)."""
+    value *= 1 + 1e-9
+    if objective == "throughput":
+        return replace(limits, min_throughput_per_s=1.0 / value)
+    if objective == "latency":
+        return replace(limits, max_latency_s=value)
+    return replace(limits, max_energy_j=value)
 
 
 def _thin(plans: list[Plan], objectives: tuple[str, ...]) -> list[Plan]:

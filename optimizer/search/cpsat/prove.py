@@ -243,14 +243,21 @@ def _run(
 ) -> int:
     """Solve in a thread, so that Ctrl-C reaches us at once and stops the solver instead of being swallowed."""
     result: list[int] = []
-    thread = threading.Thread(target=lambda: result.append(int(solver.solve(model, watcher))), daemon=True)
-    thread.start()
+    done = threading.Event()  # not Thread.join: an interrupted join takes the thread for ended
+
+    def work() -> None:
+        try:
+            result.append(int(solver.solve(model, watcher)))
+        finally:
+            done.set()
+
+    threading.Thread(target=work, daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.2)
+        while not done.wait(0.2):
+            pass
     except KeyboardInterrupt:
         solver.stop_search()
-        thread.join()
+        done.wait()
         raise
     if not result:
         raise InternalError("CP-SAT ended without a status")
