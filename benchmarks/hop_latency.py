@@ -21,6 +21,7 @@ import time
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
+from typing import Any
 
 from benchmarks.agents import pinned_lab, two_part_bundle
 from hil.lab_types import Lab
@@ -31,6 +32,7 @@ WANTED = {"4 KB": 2.0, "784 KB": 1.3}
 ROUNDS = 5
 FRAMES = 300
 PINGS = 300
+TIMEOUT_S = 30.0
 
 
 def main() -> None:
@@ -82,16 +84,22 @@ def _latency_s(bundle: Path, lab: Lab) -> float:
 def _raw_s(size: int) -> float:
     """Half the round trip of ``size`` bytes each way between two bare processes, seconds."""
     context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    other = context.Process(target=_echo, args=(theirs, size))
+    port_here, port_there = context.Pipe(duplex=False)
+    answer_here, answer_there = context.Pipe(duplex=False)
+    other = context.Process(target=_echo, args=(port_there, size), daemon=True)
     other.start()
-    asker_ours, asker_theirs = context.Pipe()
-    asker = context.Process(target=_ask, args=(asker_theirs, ours.recv(), size))
+    asker = context.Process(target=_ask, args=(answer_there, _receive(port_here), size), daemon=True)
     asker.start()
-    result: float = asker_ours.recv()
-    asker.join()
-    other.join()
+    result: float = _receive(answer_here)
+    asker.join(TIMEOUT_S)
+    other.join(TIMEOUT_S)
     return result
+
+
+def _receive(pipe: Pipe) -> Any:
+    if not pipe.poll(TIMEOUT_S):
+        raise RuntimeError("a ping-pong process did not answer")
+    return pipe.recv()
 
 
 def _echo(pipe: Pipe, size: int) -> None:

@@ -19,6 +19,8 @@ Unsent = tuple[memoryview, ...]
 """Parts of a tensor message that the kernel has not taken yet."""
 
 # A peer that vanished without a word (power off) is noticed after idle + interval x count seconds.
+# A header and a small payload come with one system call; of a large one this much is copied once more.
+STAGING_BYTES = 8192
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 2, 3
 
 
@@ -38,8 +40,9 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
         self._socket = sock
         self._send_lock = threading.Lock()
-        self._header = bytearray(HEADER.size)
-        self._header_view = memoryview(self._header)
+        self._staging_view = memoryview(bytearray(STAGING_BYTES))
+        self._start = self._end = 0
+        """Bytes of the staging buffer that have come but have not been asked for yet."""
         self.last_received = ""
         """The last header received, in words, for error messages."""
 
@@ -68,8 +71,9 @@ class Connection:
         MessageError.
         """
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        self._fill(self._header_view, end, timeout_s, "message")
-        header = decode_header(self._header)
+        raw = bytearray(HEADER.size)
+        self._fill(memoryview(raw), end, timeout_s, "message")
+        header = decode_header(raw)
         self.last_received = str(header)
         if header.type not in allowed or header.type not in MESSAGES:
             raise FramingError("type", expected="one that fits here", got=header.type.name)
@@ -86,6 +90,7 @@ class Connection:
         return decode_payload(header, payload)
 
     def _fill(self, view: memoryview, end: float | None, timeout_s: float | None, what: str) -> None:
+        view = view[self._take(view) :]
         while len(view):
             remaining = None
             if end is not None:
@@ -111,14 +116,39 @@ class Connection:
 
     def receive_header(self) -> Header:
         """The next header. Raises FramingError, ConnectionLostError."""
-        self.receive_into(self._header_view)
-        return decode_header(self._header)
+        start, end = self._start, self._end
+        if end - start < HEADER.size:
+            end = self._refill(start, end)
+            start = 0
+        self._start = start + HEADER.size
+        return decode_header(self._staging_view[start : start + HEADER.size])
+
+    def _refill(self, start: int, end: int) -> int:
+        """Bring at least a header into the staging buffer; the new end of what it holds (from 0)."""
+        held = end - start
+        staging = self._staging_view
+        if held:
+            staging[:held] = bytes(staging[start:end])
+        try:
+            while held < HEADER.size:
+                count = self._socket.recv_into(staging[held:])
+                if count == 0:
+                    raise ConnectionLostError("closed by the other side", self.last_received)
+                held += count
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+        self._start, self._end = 0, held
+        return held
 
     def receive_into(self, view: memoryview) -> None:
-        """Fill a preallocated buffer from the socket. Raises ConnectionLostError."""
-        wanted = len(view)
+        """Fill a preallocated buffer from the connection. Raises ConnectionLostError."""
+        held = self._take(view)
+        wanted = len(view) - held
+        if not wanted:
+            return
+        view = view[held:]
         try:
-            while wanted:
+            while True:
                 # MSG_WAITALL: the kernel fills the buffer while no Python runs.
                 count = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
                 if count == wanted:
@@ -129,6 +159,14 @@ class Connection:
                 wanted -= count
         except OSError as error:
             raise ConnectionLostError(str(error), self.last_received) from error
+
+    def _take(self, view: memoryview) -> int:
+        """Move what the staging buffer holds of a payload to its place; how many bytes."""
+        count = min(self._end - self._start, len(view))
+        if count:
+            view[:count] = self._staging_view[self._start : self._start + count]
+            self._start += count
+        return count
 
     def send_signal(self, kind: Type, *, channel: int = 0, sequence: int = 0, flags: int = 0) -> None:
         """Send a header without a payload: CREDIT, TOKEN. Raises ConnectionLostError."""
@@ -177,6 +215,8 @@ class Connection:
 
     def peer_gone(self) -> bool:
         """Whether the other side has closed, without waiting and without taking bytes."""
+        if self._end > self._start:
+            return False
         try:
             return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
