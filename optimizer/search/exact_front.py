@@ -8,14 +8,14 @@ no known plan dominates.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from boards.board import Link
 from optimizer.problem import Problem
-from optimizer.search.pool import Pool, dominates, objective_values
+from optimizer.search.pool import Pool, objective_values
 
 __all__ = ["enumerate_front"]
 
@@ -23,12 +23,14 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 _SLACK = 1e-9
 _SMALL = 1e-12
+_TIGHT = 1e-6
 
 
 def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> int | None:
     """Score every plan that may be on the front; the number of plans looked at.
 
-    None where this does not apply: not two processors, too many downsets, or no time left (time.monotonic).
+    None where this does not apply: not two processors, too many downsets, no time left (time.monotonic), or a
+    plan whose schedule we make falls short of its bounds, so that a better schedule might change the front.
     The pool then holds a front that is not known to be complete.
     """
     problem = pool.problem
@@ -38,31 +40,64 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     if downsets is None:
         return None
     looked_at = 0
+    known = _Known(pool)
+    loose: list[list[float]] = []
     for first, second in ((0, 1), (1, 0)):
         bounds = _bounds(problem, downsets, first, second)
         columns = [("throughput", "latency", "energy").index(o) for o in pool.objectives]
         bounds = bounds[:, columns] * (1 - _SLACK)
         looked_at += len(downsets)
-        if not _score_open(pool, downsets, bounds, first, second, deadline):
+        if not _score_open(pool, known, downsets, bounds, (first, second), deadline, loose):
             return None
-    return looked_at
+    return looked_at if all(known.dominates(values) for values in loose) else None
 
 
-def _score_open(pool: Pool, downsets: Bools, bounds: Floats, first: int, second: int, deadline: float) -> bool:
-    """Score the downsets whose bounds no known plan dominates, most promising first; False at the deadline."""
+class _Known:
+    """Values of the feasible plans of a pool that no other dominates, as one array."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.rows = np.array([objective_values(p.score, pool.objectives) for p in pool.front()])
+        self.rows = self.rows.reshape(-1, len(pool.objectives))
+
+    def dominates(self, values: Sequence[float]) -> bool:
+        """Whether some plan is nowhere worse and somewhere better."""
+        nowhere_worse = (self.rows <= np.asarray(values)).all(axis=1)
+        return bool((self.rows[nowhere_worse] < np.asarray(values)).any())
+
+    def add(self, values: Sequence[float]) -> None:
+        if not self.dominates(values):
+            beaten = (self.rows >= np.asarray(values)).all(axis=1)
+            self.rows = np.vstack([self.rows[~beaten], [values]])
+
+
+def _score_open(
+    pool: Pool,
+    known: _Known,
+    downsets: Bools,
+    bounds: Floats,
+    processors: tuple[int, int],
+    deadline: float,
+    loose: list[list[float]],
+) -> bool:
+    """Score the downsets whose bounds no known plan dominates, most promising first; False at the deadline.
+
+    ``loose`` collects the bounds of plans that score worse than their bounds.
+    """
     scale = bounds.min(axis=0) + _SMALL
     for index in np.argsort((bounds / scale).sum(axis=1), kind="stable").tolist():
         if time.monotonic() > deadline:
             return False
         values = bounds[index].tolist()
-        if any(dominates(known, values) for known in _front_values(pool)):
+        if known.dominates(values):
             continue
-        pool.score(np.where(downsets[index], first, second).astype(np.int64))
+        plan = pool.score(np.where(downsets[index], *processors).astype(np.int64))
+        if plan is not None:
+            found = objective_values(plan.score, pool.objectives)
+            if not plan.score.violations:
+                known.add(found)
+            if any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True)):
+                loose.append(values)
     return True
-
-
-def _front_values(pool: Pool) -> Iterator[tuple[float, ...]]:
-    return (objective_values(p.score, pool.objectives) for p in pool.front())
 
 
 def _downsets(problem: Problem, limit: int) -> Bools | None:

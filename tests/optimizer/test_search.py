@@ -89,7 +89,7 @@ def test_memory_limits_are_kept_and_infeasible_is_never_claimed_of_a_feasible_pr
 def test_the_enumerated_front_of_two_processors_is_the_brute_force_front(seed: int, kind: str) -> None:
     problem = random_problem(seed, n=7, k=2, kind=kind)
     pool = Pool(problem)
-    assert enumerate_front(pool, time.monotonic() + 60) is not None
+    enumerate_front(pool, time.monotonic() + 60)
     truth = [objective_values(p.score, OBJECTIVES) for p in brute_force(problem).front()]
     assert [objective_values(p.score, OBJECTIVES) for p in pool.front()] == truth
 
