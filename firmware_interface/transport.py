@@ -54,8 +54,8 @@ class Connection:
         """Send one message. Raises DeadlineError, ConnectionLostError, MessageError."""
         data = encode(message, sequence, flags)
         with self._send_lock:
-            self._socket.settimeout(timeout_s)
             try:
+                self._socket.settimeout(timeout_s)
                 self._socket.sendall(data)
             except TimeoutError as error:
                 raise DeadlineError("room to send", timeout_s or 0.0, self.last_received) from error
@@ -111,8 +111,11 @@ class Connection:
     # Links: header-only messages and tensors. Blocking; woken by shutdown().
 
     def make_blocking(self) -> None:
-        """No deadlines from here on: the connection becomes a link."""
-        self._socket.settimeout(None)
+        """No deadlines from here on: the connection becomes a link. Raises ConnectionLostError."""
+        try:
+            self._socket.settimeout(None)
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
 
     def receive_header(self) -> Header:
         """The next header. Raises FramingError, ConnectionLostError."""
