@@ -37,9 +37,7 @@ def check_system(system: System) -> tuple[Finding, ...]:
 def check_wiring(system: System) -> tuple[Finding, ...]:
     """Boards that no frame can reach from the source, or from which no result can reach the sink."""
     cut_off = [b.name for b in system.boards if system.route(system.source, b.name) is None]
-    stuck = [
-        b.name for b in system.boards if system.route(b.name, system.sink) is None and b.name not in cut_off
-    ]
+    stuck = [b.name for b in system.boards if system.route(b.name, system.sink) is None and b.name not in cut_off]
     findings = []
     for names, what, got in (
         (cut_off, f"cannot be reached from the source {system.source!r}", f"no route {system.source} -> "),
@@ -91,9 +89,7 @@ def _unknown(path: tuple[str | int, ...], name: str, known: list[str], what: str
 
 def _check_board(board: Board, path: tuple[str | int, ...]) -> Iterator[Finding]:
     if not board.processors:
-        yield Finding(
-            (*path, "processors"), "a board without processors", expected="at least one", got="none"
-        )
+        yield Finding((*path, "processors"), "a board without processors", expected="at least one", got="none")
     yield from _repeats([p.name for p in board.processors], (*path, "processors"), "processor")
     yield from _numbers(
         path,

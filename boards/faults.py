@@ -37,14 +37,10 @@ def key_text(path: Path) -> str:
     return text
 
 
-def fault_at(
-    root: Node, path: Path, what: str, *, expected: str = "", got: str = "", hint: str = ""
-) -> Fault:
+def fault_at(root: Node, path: Path, what: str, *, expected: str = "", got: str = "", hint: str = "") -> Fault:
     """A fault placed at a path of a tree."""
     node = locate(root, path)
-    return Fault(
-        what, file=node.file, line=node.line, key=key_text(path), expected=expected, got=got, hint=hint
-    )
+    return Fault(what, file=node.file, line=node.line, key=key_text(path), expected=expected, got=got, hint=hint)
 
 
 def validate(model: type[Model], tree: Node) -> Model:

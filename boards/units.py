@@ -109,9 +109,7 @@ class Quantity:
         number = Decimal(value) if isinstance(value, int) else Decimal(repr(float(value)))
         unit = self._unit_for(value, exact=digits is None)
         factor = self.factors[unit]
-        scaled = _EXACT.divide(
-            _EXACT.multiply(number, Decimal(factor.denominator)), Decimal(factor.numerator)
-        )
+        scaled = _EXACT.divide(_EXACT.multiply(number, Decimal(factor.denominator)), Decimal(factor.numerator))
         if digits is not None:
             scaled = Context(prec=digits).plus(scaled)
         scaled = scaled.normalize(_EXACT)
@@ -216,9 +214,7 @@ ENERGY_PER_BYTE = Quantity(
     _prefixed("pnum ", ("J/B", _ONE), ("J/bit", Fraction(8))),
     ("pJ/B", "nJ/B", "uJ/B", "mJ/B", "J/B"),
 )
-TIME_PER_BYTE = Quantity(
-    "time per byte", "1ns/B", _prefixed("pnum ", ("s/B", _ONE)), ("ps/B", "ns/B", "us/B", "s/B")
-)
+TIME_PER_BYTE = Quantity("time per byte", "1ns/B", _prefixed("pnum ", ("s/B", _ONE)), ("ps/B", "ns/B", "us/B", "s/B"))
 
 QUANTITIES: Mapping[str, Quantity] = {
     q.name: q for q in (TIME, RATE, ENERGY, POWER, BYTES, BANDWIDTH, COMPUTE, ENERGY_PER_BYTE, TIME_PER_BYTE)

@@ -118,9 +118,7 @@ def require_rows(table: CostTable, graph: Graph, system: System, where: str = ""
     """Raises CostError that names the missing rows, if any are."""
     missing = missing_rows(table, graph, system)
     if missing:
-        named = "; ".join(
-            f"{op} on {processor} at {precision}" for op, processor, precision in missing[:_NAMED_ROWS]
-        )
+        named = "; ".join(f"{op} on {processor} at {precision}" for op, processor, precision in missing[:_NAMED_ROWS])
         more = len(missing) - _NAMED_ROWS
         raise CostError(
             f"cost rows are missing: {named}" + (f" and {more} more" if more > 0 else ""),

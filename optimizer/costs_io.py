@@ -103,9 +103,7 @@ def costs_from_dict(data: object, where: str = "costs") -> CostTable:
     """The table that ``costs_to_dict`` wrote; ``where`` names the file in messages. Raises CostError."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         got = repr(data.get("schema")) if isinstance(data, dict) else f"a JSON {type(data).__name__}"
-        raise CostError(
-            "not a cost table", where=where, expected=f'an object with "schema": "{SCHEMA}"', got=got
-        )
+        raise CostError("not a cost table", where=where, expected=f'an object with "schema": "{SCHEMA}"', got=got)
     _check_keys(data, _TOP_KEYS, ("operators",), where)
     sha = data.get("model_sha256")
     if sha is not None and not isinstance(sha, str):
@@ -118,9 +116,7 @@ def costs_from_dict(data: object, where: str = "costs") -> CostTable:
     )
 
 
-def _collect(
-    data: Row, name: str, where: str, read: Callable[[Row, str], tuple[Key, Cost]]
-) -> dict[Key, Cost]:
+def _collect(data: Row, name: str, where: str, read: Callable[[Row, str], tuple[Key, Cost]]) -> dict[Key, Cost]:
     rows = data.get(name, [])
     if not isinstance(rows, list):
         got = type(rows).__name__
@@ -128,9 +124,7 @@ def _collect(
     return _by_key(((f"{where}: {name}[{i}]", row) for i, row in enumerate(rows)), read)
 
 
-def _by_key(
-    rows: Iterable[tuple[str, object]], read: Callable[[Row, str], tuple[Key, Cost]]
-) -> dict[Key, Cost]:
+def _by_key(rows: Iterable[tuple[str, object]], read: Callable[[Row, str], tuple[Key, Cost]]) -> dict[Key, Cost]:
     """Rows, each with its place, by key; each key once."""
     costs: dict[Key, Cost] = {}
     places: dict[Key, str] = {}
@@ -151,9 +145,7 @@ def _operator(row: Row, place: str) -> tuple[OperatorKey, OperatorCost]:
     precision = _text(row, "precision", place)
     if precision not in PRECISIONS:
         expected = f"one of {', '.join(PRECISIONS)}"
-        raise CostError(
-            "unknown precision", where=f"{place}.precision", expected=expected, got=repr(precision)
-        )
+        raise CostError("unknown precision", where=f"{place}.precision", expected=expected, got=repr(precision))
     key = (_text(row, "operator", place), _processor(row, place), precision)
     time_s, energy_j = _number(row, "time_s", place), _number(row, "energy_j", place)
     return key, OperatorCost(time_s, energy_j, _text(row, "provenance", place))
@@ -248,6 +240,4 @@ def _csv_number(cell: str, place: str) -> float:
     try:
         return float(cell)
     except ValueError as e:
-        raise CostError(
-            "not a number", where=place, expected="a number with a decimal point", got=repr(cell)
-        ) from e
+        raise CostError("not a number", where=place, expected="a number with a decimal point", got=repr(cell)) from e

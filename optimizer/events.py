@@ -108,9 +108,7 @@ def segment_compute_s(problem: Problem, segment: Segment, transfers: Sequence[Tr
     """Seconds a segment computes: operators, one invocation, and the boundary term for bytes in and out."""
     q = problem.processor_index[segment.processor]
     tables = problem.tables
-    crossing = sum(
-        t.size_bytes for t in transfers if segment.name == t.producer or segment.name in t.consumers
-    )
+    crossing = sum(t.size_bytes for t in transfers if segment.name == t.producer or segment.name in t.consumers)
     return (
         float(tables.time_s[list(segment.operators), q].sum())
         + float(tables.segment_s[q])
@@ -124,9 +122,7 @@ class _Builder:
     def __init__(self, problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> None:
         self.problem = problem
         self.segments = {s.name: s for s in segments}
-        self.board = {
-            s.name: problem.processors[problem.processor_index[s.processor]].board.name for s in segments
-        }
+        self.board = {s.name: problem.processors[problem.processor_index[s.processor]].board.name for s in segments}
         self.names: list[str] = []
         self.duration: list[float] = []
         self.compute: list[float] = []
@@ -135,9 +131,7 @@ class _Builder:
         self.depth_arcs: list[tuple[int, int, float, int]] = []
         self.index: dict[str, int] = {}
         for s in segments:
-            self.add(
-                f"segment:{s.name}", segment_compute_s(problem, s, transfers), (s.processor,), computes=True
-            )
+            self.add(f"segment:{s.name}", segment_compute_s(problem, s, transfers), (s.processor,), computes=True)
         for number, transfer in enumerate(transfers):
             self.transfer(number, transfer)
 
@@ -173,9 +167,7 @@ class _Builder:
             pending.extend((child, after) for child in children.get(link.target, []))
         self._consume(number, t, origin, heads, arrivals)
 
-    def _origin(
-        self, t: Transfer, origin: str, links: Sequence[Link], heads: list[int]
-    ) -> tuple[int, float] | None:
+    def _origin(self, t: Transfer, origin: str, links: Sequence[Link], heads: list[int]) -> tuple[int, float] | None:
         """What the first hops wait for: the producing segment, or the source's processor that sends the input."""
         seconds = sum(link.send_s_per_byte for link in links) * t.size_bytes
         if t.producer is not None:
@@ -192,9 +184,7 @@ class _Builder:
         first = self.problem.system.board(board).processors[0]
         return self.add(f"forward:{t.name}@{board}", seconds, (f"{board}/{first.name}",), computes=True)
 
-    def _hop(
-        self, t: Transfer, link: Link, before: tuple[int, float] | None, heads: list[int]
-    ) -> tuple[int, float]:
+    def _hop(self, t: Transfer, link: Link, before: tuple[int, float] | None, heads: list[int]) -> tuple[int, float]:
         resources = [link.medium]
         if not link.overlap:
             for end in (link.source, link.target):

@@ -64,9 +64,7 @@ def write_report(data: ReportData, path: Path | str) -> None:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         seconds=fmt.time,
         joules=fmt.energy,

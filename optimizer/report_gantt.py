@@ -90,8 +90,7 @@ def _views(bar: GanttBar, period_s: float) -> list[BarView]:
                 frame=frame,
                 kind=kind,
                 tip=f"{bar.label}, frame {frame}: {fmt.time(bar.end_s - bar.start_s)} on {bar.resource}, "
-                f"starts {fmt.time(bar.start_s)} into the period"
-                + (", runs over its end" if len(pieces) == 2 else ""),
+                f"starts {fmt.time(bar.start_s)} into the period" + (", runs over its end" if len(pieces) == 2 else ""),
                 cut_left=k == 1,
                 cut_right=k == 0 and len(pieces) == 2,
             )
@@ -106,6 +105,4 @@ def _name(label: str) -> str:
 
 def ticks(period_s: float, parts: int = 4) -> tuple[tuple[float, str], ...]:
     """(per cent, label) along the time axis."""
-    return tuple(
-        (100 * k / parts, "0" if k == 0 else fmt.time(period_s * k / parts)) for k in range(parts + 1)
-    )
+    return tuple((100 * k / parts, "0" if k == 0 else fmt.time(period_s * k / parts)) for k in range(parts + 1))

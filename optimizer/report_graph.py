@@ -73,9 +73,7 @@ def draw_graph(data: ReportData) -> GraphDrawing:
     ]
     for wire, path in zip(wires, stacked.paths, strict=True):
         css = "wire" if wire.crosses else "wire stays"
-        parts.append(
-            f'<path class="{css}" d="{path}" marker-end="url(#tip)"><title>{escape(wire.tip)}</title></path>'
-        )
+        parts.append(f'<path class="{css}" d="{path}" marker-end="url(#tip)"><title>{escape(wire.tip)}</title></path>')
     parts.append("</g>")
     for k, (block, state) in enumerate(zip(blocks, states, strict=True)):
         x, y = stacked.places[k]
@@ -138,9 +136,7 @@ def _pill(block: int, wires: Sequence[Wire], text: str) -> Face:
     return Face(_PILL_WIDTH, _PILL_HEIGHT, ins, outs, svg)
 
 
-def _even_ports(
-    block: int, wires: Sequence[Wire], width: float
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _even_ports(block: int, wires: Sequence[Wire], width: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
     def spread(count: int) -> tuple[float, ...]:
         return tuple(width * (i + 1) / (count + 1) for i in range(count))
 
@@ -190,9 +186,7 @@ def _open_face(graph: Graph, groups: Sequence[Group], block: int, wires: Sequenc
     dx, height = (width - layout.width) / 2, _HEADER_HEIGHT + layout.height + (0 if leaving else _PAD)
     paths = "".join(f'<path d="{d}"/>' for d in layout.paths if d)
     top = max((g.macs for g in groups), default=0)
-    boxes = "".join(
-        _box_svg(graph, g, *layout.nodes[n_in + k], *sizes[n_in + k], top) for k, g in enumerate(groups)
-    )
+    boxes = "".join(_box_svg(graph, g, *layout.nodes[n_in + k], *sizes[n_in + k], top) for k, g in enumerate(groups))
     centres = [x + size[0] / 2 + dx for (x, _), size in zip(layout.nodes, sizes, strict=True)]
     return Face(
         width,
@@ -253,9 +247,7 @@ def _box_tip(graph: Graph, group: Group) -> str:
     return "\n".join(lines)
 
 
-def _default_states(
-    blocks: Sequence[_Block], rows: Sequence[Sequence[int]], wires: Sequence[Wire]
-) -> list[str]:
+def _default_states(blocks: Sequence[_Block], rows: Sequence[Sequence[int]], wires: Sequence[Wire]) -> list[str]:
     preference = ("blocks", "operators", "closed")
     opened: list[str] = [next(f for f in preference if f in b.faces) for b in blocks]
     height = stack([b.faces[s] for b, s in zip(blocks, opened, strict=True)], rows, wires).height
@@ -265,8 +257,7 @@ def _default_states(
 def _block_svg(k: int, block: _Block, state: str, x: float, y: float, info: SegmentRow | None) -> str:
     hidden = ' display="none"'
     faces = "".join(
-        f'<g data-face="{name}"{"" if name == state else hidden}>{face.svg}</g>'
-        for name, face in block.faces.items()
+        f'<g data-face="{name}"{"" if name == state else hidden}>{face.svg}</g>' for name, face in block.faces.items()
     )
     place = f'id="block{k}" transform="translate({x:.1f} {y:.1f})"'
     if info is None:

@@ -194,9 +194,7 @@ def _grid(
         x = at(value, y_axis.low)[0]
         text = _trim(fmt.rate(value)).removesuffix(" /s")
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP:.0f}V{floor:.0f}"/>')
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{floor + 16:.0f}" text-anchor="middle">{text}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{floor + 16:.0f}" text-anchor="middle">{text}</text>')
     for value in y_axis.ticks:
         y = at(x_axis.low, value)[1]
         parts.append(f'<path class="grid" d="M{_LEFT:.0f} {y:.1f}H{right:.0f}"/>')
@@ -263,9 +261,7 @@ def _mark_svg(mark: _Mark, x: float, y: float) -> str:
     return f"{head}{hit}{shape}</g>"
 
 
-def _labels(
-    marks: Sequence[_Mark], placed: Sequence[tuple[float, float]], lines: Sequence[_Area]
-) -> list[str]:
+def _labels(marks: Sequence[_Mark], placed: Sequence[tuple[float, float]], lines: Sequence[_Area]) -> list[str]:
     """Labels where they hide least: the place around the mark with the fewest hits, near ones first."""
     taken: list[_Area] = [(x - 7, y - 7, x + 7, y + 7) for x, y in placed]
     taken += lines
@@ -279,9 +275,7 @@ def _labels(
         text = fmt.shorten(mark.label, 34)
         width = len(text) * (_BOLD_CHARACTER_PX if chosen else _CHARACTER_PX)
         y = placed[k][1]
-        anchor, area = min(
-            _candidates(*placed[k], width), key=lambda c: _cost(c[1], taken) + abs(c[1][1] + 7 - y) / 30
-        )
+        anchor, area = min(_candidates(*placed[k], width), key=lambda c: _cost(c[1], taken) + abs(c[1][1] + 7 - y) / 30)
         taken.append(area)
         x = {"start": area[0], "end": area[2], "middle": (area[0] + area[2]) / 2}[anchor]
         parts.append(

@@ -187,9 +187,7 @@ def memory_bars(data: ReportData) -> tuple[MemoryBar, ...]:
         bars.append(_ram_bar(board.name, index, use))
         if use.flash_bytes and (use.flash_available_bytes is not None or board.weights_in == "flash"):
             parts = (("weights", "m-weights", use.flash_bytes),)
-            bars.append(
-                MemoryBar(board.name, index, "flash", parts, use.flash_bytes, use.flash_available_bytes)
-            )
+            bars.append(MemoryBar(board.name, index, "flash", parts, use.flash_bytes, use.flash_available_bytes))
     return tuple(bars)
 
 

@@ -102,9 +102,7 @@ def stack(faces: Sequence[Face], rows: Sequence[Sequence[int]], wires: Sequence[
     return Stacked(max(right, *ends), y + _MARGIN, tuple(places), tuple(paths), tuple(labels))
 
 
-def _wire_path(
-    x1: float, y1: float, x2: float, y2: float, floor: float, ceiling: float, lane: float | None
-) -> str:
+def _wire_path(x1: float, y1: float, x2: float, y2: float, floor: float, ceiling: float, lane: float | None) -> str:
     """From a block's port down to its row's ``floor``, over to the target; ``ceiling``: the row before its end."""
     start = f"M{x1:.1f} {y1:.1f}V{floor:.1f}"
     if lane is None:

@@ -117,9 +117,7 @@ def certificate_rows(data: ReportData) -> tuple[CertificateRow, ...]:
     """One row an objective that has a certificate."""
     found = data.front.certificates
     names = [*OBJECTIVES, *(name for name in found if name not in OBJECTIVES)]
-    return tuple(
-        _certificate_row(name, in_plain_unit(name, found[name]), data.plan) for name in names if name in found
-    )
+    return tuple(_certificate_row(name, in_plain_unit(name, found[name]), data.plan) for name in names if name in found)
 
 
 def _certificate_row(objective: str, certificate: Certificate, plan: Plan) -> CertificateRow:

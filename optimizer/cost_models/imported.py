@@ -179,6 +179,4 @@ def _figure(cell: str | None, unit: str, quantity: Quantity, where: str) -> floa
     try:
         return float(quantity.parse(text + unit))
     except UnitError as e:
-        raise CostError(
-            e.what, where=where, expected=f"a number in {unit}, zero or more", got=repr(text)
-        ) from e
+        raise CostError(e.what, where=where, expected=f"a number in {unit}, zero or more", got=repr(text)) from e

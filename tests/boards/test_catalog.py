@@ -88,9 +88,7 @@ def test_figures_of_boards_and_media_are_all_known_kinds():
     assert {"ram", "flash", "bandwidth", "mtu", "energy"} <= names
 
 
-@pytest.mark.parametrize(
-    "name", ["stm32f746g-disco", "stm32h743-nucleo", "nrf52840-dk", "esp32-s3", "mps2-an386"]
-)
+@pytest.mark.parametrize("name", ["stm32f746g-disco", "stm32h743-nucleo", "nrf52840-dk", "esp32-s3", "mps2-an386"])
 def test_microcontrollers_execute_weights_from_flash(name: str):
     board = load_board(name)
     assert board.weights_in == "flash"

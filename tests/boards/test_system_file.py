@@ -15,9 +15,7 @@ HEAD = "schema: edgecut/system/1\nname: bench\n"
 TWO = HEAD + "boards:\n  a: {use: local-core}\n  b: {use: local-core}\n"
 ENDS = "source: a\nsink: b\n"
 CABLE = "links:\n  - {between: [a, b], medium: ethernet-100m}\n"
-PROCESSOR = (
-    "{name: cpu, kind: cpu, macs: {fp32: 1GMAC/s}, memory_bandwidth: 1GB/s, active_power: 2W, idle_power: 1W}"
-)
+PROCESSOR = "{name: cpu, kind: cpu, macs: {fp32: 1GMAC/s}, memory_bandwidth: 1GB/s, active_power: 2W, idle_power: 1W}"
 BOARD = f"processors: [{PROCESSOR}], ram: 1GiB"
 
 
@@ -101,9 +99,7 @@ def test_a_switch_is_an_egress_and_an_ingress_port_for_each_board(load):
 
 
 def test_switches_may_be_joined_by_a_cable(load):
-    boards = (
-        "boards: {a: {use: local-core}, b: {use: local-core}, c: {use: local-core}, d: {use: local-core}}\n"
-    )
+    boards = "boards: {a: {use: local-core}, b: {use: local-core}, c: {use: local-core}, d: {use: local-core}}\n"
     switches = (
         "switches:\n  - {name: s1, medium: ethernet-1g, boards: [a, b]}\n"
         "  - {name: s2, medium: ethernet-1g, boards: [c, d]}\n"
@@ -334,9 +330,7 @@ REFUSED = {
         ["named twice"],
     ),
     "figure with unknown keys": (
-        TWO.replace("b: {use: local-core}", "b: {use: local-core, ram: {value: 1GiB, sauce: me}}")
-        + CABLE
-        + ENDS,
+        TWO.replace("b: {use: local-core}", "b: {use: local-core, ram: {value: 1GiB, sauce: me}}") + CABLE + ENDS,
         "boards.b.ram",
         5,
         ["not a figure", "'sauce'"],

@@ -96,9 +96,7 @@ def test_segment_closes_and_opens_by_click(page: Browser) -> None:
     height = page.run("return document.getElementById('graph').getBoundingClientRect().height")
     page.click("#block2 .toggle")
     assert page.run(_STATES) == ["blocks", "closed", "blocks"]
-    assert (
-        page.run("return document.querySelector('#block2 .toggle').getAttribute('aria-expanded')") == "false"
-    )
+    assert page.run("return document.querySelector('#block2 .toggle').getAttribute('aria-expanded')") == "false"
     assert page.run("return document.getElementById('graph').getBoundingClientRect().height") < height
     page.click("#block2 .toggle")
     assert page.run(_STATES) == ["blocks", "blocks", "blocks"]
@@ -220,9 +218,7 @@ def test_dark_mode_keeps_text_apart_from_its_ground(page: Browser) -> None:
     });
     """
     for scheme in ("light", "dark"):
-        page.protocol(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        )
+        page.protocol("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
         assert min(page.run(script)) >= 4.5, scheme
     paper = page.run("return getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(18, 22, 28)"
@@ -240,9 +236,7 @@ def test_page_tells_all_without_scripts(browser: Browser, reports: dict[str, Pat
     assert browser.run("return getComputedStyle(document.querySelector('.buttons')).display") == "none"
 
 
-def test_report_of_resnet152_size_opens_closed_and_expands(
-    browser: Browser, reports: dict[str, Path]
-) -> None:
+def test_report_of_resnet152_size_opens_closed_and_expands(browser: Browser, reports: dict[str, Path]) -> None:
     assert reports["large"].stat().st_size < 6_000_000
     browser.open(reports["large"])
     assert browser.run(_STATES) == ["closed"] * 4

@@ -31,9 +31,7 @@ def make_board(name: str, **changes: object) -> Board:
     return replace(board, **changes)  # type: ignore[arg-type]
 
 
-def make_graph(
-    edges: list[tuple[int, int]], n: int, sizes: list[int], weights: list[int] | None = None
-) -> Graph:
+def make_graph(edges: list[tuple[int, int]], n: int, sizes: list[int], weights: list[int] | None = None) -> Graph:
     """Operator i makes tensor i + 1; tensor 0 is the input, read by operators without predecessors.
 
     ``sizes`` has n + 1 entries. Operators without successors make outputs.
@@ -124,9 +122,7 @@ def random_system(rng: random.Random, k: int, kind: str = "mesh") -> System:
     return System("made", boards, links, "b0", rng.choice([b.name for b in boards]), switches)
 
 
-def random_problem(
-    seed: int, n: int = 7, k: int = 2, kind: str = "mesh", limits: Limits | None = None
-) -> Problem:
+def random_problem(seed: int, n: int = 7, k: int = 2, kind: str = "mesh", limits: Limits | None = None) -> Problem:
     rng = random.Random(seed)
     graph = random_graph(rng, n)
     system = random_system(rng, k, kind)
@@ -136,9 +132,7 @@ def random_problem(
         base = rng.choice([0.0, 0.05, 0.2, 1.0])
         for i, ref in enumerate(system.processors):
             seconds = base * speed[i] * rng.uniform(0.7, 1.3)
-            rows[op.name, ref.key, "fp32"] = OperatorCost(
-                seconds, seconds * ref.processor.active_power_w, "made"
-            )
+            rows[op.name, ref.key, "fp32"] = OperatorCost(seconds, seconds * ref.processor.active_power_w, "made")
     boundaries = {}
     if rng.random() < 0.5:
         boundaries = {ref.key: BoundaryCost(1e-5, 0.01, "made") for ref in system.processors}

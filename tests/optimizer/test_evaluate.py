@@ -8,10 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.optimizer.builders import make_board, make_graph, make_processor, random_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.optimizer.simulate import measured_latency, measured_period
 
 from boards.board import Link, System
 from optimizer.costs import CostTable, OperatorCost
@@ -19,6 +17,8 @@ from optimizer.evaluate import Schedule, evaluate
 from optimizer.plan import Plan, Slot
 from optimizer.problem import Problem
 from optimizer.schedule import complete, contiguous_segments
+from tests.optimizer.builders import make_board, make_graph, make_processor, random_problem
+from tests.optimizer.simulate import measured_latency, measured_period
 
 
 def plan_of(problem: Problem, assignment: list[int]) -> Plan | None:

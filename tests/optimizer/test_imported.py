@@ -66,9 +66,7 @@ def test_all_of_the_ancestors_layers_are_operators_of_our_zoo(path: Path, system
 
 def test_layer_files_of_two_processors_make_a_whole_table(graph: Graph, system: System):
     parts = [
-        import_costs(
-            DATA / f"squeezenet1_1_{kind}_like_tl_layers.csv", graph, system, processor=f"{kind}/array"
-        )
+        import_costs(DATA / f"squeezenet1_1_{kind}_like_tl_layers.csv", graph, system, processor=f"{kind}/array")
         for kind in ("eyeriss", "simba")
     ]
     require_rows(merge_costs(*parts), graph, system)

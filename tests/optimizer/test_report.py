@@ -194,9 +194,7 @@ def _renamed(data: ReportData, operator: str, tensor: str, text: str, board: str
         graph,
         name=text,
         source=text,
-        operators=tuple(
-            replace(op, name=f"{operator}{op.index}", op_type=operator) for op in graph.operators
-        ),
+        operators=tuple(replace(op, name=f"{operator}{op.index}", op_type=operator) for op in graph.operators),
         tensors=tuple(replace(t, name=f"{tensor}{i}") for i, t in enumerate(graph.tensors)),
     )
     transfers = tuple(replace(t, name=f"{tensor}{t.tensor}") for t in data.plan.transfers)

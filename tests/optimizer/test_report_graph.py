@@ -69,9 +69,7 @@ def test_edges_touch_the_boxes_that_they_join(n: int, seed: int) -> None:
 
 
 def test_chain_is_drawn_as_a_straight_line() -> None:
-    layout = layered_layout(
-        [(40.0 + 10 * (k % 4), 24.0) for k in range(30)], [Net(k, (k + 1,)) for k in range(29)]
-    )
+    layout = layered_layout([(40.0 + 10 * (k % 4), 24.0) for k in range(30)], [Net(k, (k + 1,)) for k in range(29)])
     assert len({round(x + 20 + 5 * (k % 4), 3) for k, (x, _) in enumerate(layout.nodes)}) == 1
 
 
@@ -94,9 +92,7 @@ def test_blocks_hold_every_operator_once_in_order(blocks: int, low: float, high:
     operators = range(first, max(first + 1, last))
     gathered = [v for g in gather_blocks(graph, operators) for v in g.operators]
     assert gathered == list(operators)
-    assert sum(g.macs for g in gather_blocks(graph, operators)) == sum(
-        g.macs for g in one_by_one(graph, operators)
-    )
+    assert sum(g.macs for g in gather_blocks(graph, operators)) == sum(g.macs for g in one_by_one(graph, operators))
 
 
 def test_residual_blocks_become_one_box_each() -> None:
@@ -110,15 +106,11 @@ def test_residual_blocks_become_one_box_each() -> None:
 def test_first_level_of_a_model_names_no_box_but_a_module_there_does() -> None:
     graph = residual_graph(2)
     names = [f"/features/{op.op_type}_{op.index}" for op in graph.operators]
-    flat = replace(
-        graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True))
-    )
+    flat = replace(graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True)))
     labels = [g.label for g in gather_blocks(flat, range(8))]
     assert all("features" not in label for label in labels)
     names = [f"/inception{op.index > 10}/{op.op_type}_{op.index}" for op in graph.operators]
-    flat = replace(
-        graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True))
-    )
+    flat = replace(graph, operators=tuple(replace(op, name=n) for op, n in zip(graph.operators, names, strict=True)))
     assert "inceptionFalse" in [g.label for g in gather_blocks(flat, range(11))]
 
 

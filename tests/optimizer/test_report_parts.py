@@ -123,9 +123,7 @@ def test_optimal_is_said_of_no_plan_that_is_not(value: float, own: float, gap: f
 
 
 @given(start=st.floats(0, 0.999), length=st.floats(0, 1.0), stage=st.integers(-2, 5))
-def test_wrapped_bars_keep_their_length_and_stay_in_the_window(
-    start: float, length: float, stage: int
-) -> None:
+def test_wrapped_bars_keep_their_length_and_stay_in_the_window(start: float, length: float, stage: int) -> None:
     pieces = split_wraps(GanttBar("r", "segment:s", "s", start, start + length, stage), 1.0)
     assert sum(end - begin for begin, end, _ in pieces) == pytest.approx(length, abs=1e-8)
     assert all(0 <= begin <= end <= 1.0 for begin, end, _ in pieces)
@@ -184,9 +182,7 @@ def test_plots_fill_proven_points_only_and_mark_the_chosen() -> None:
 
 def test_plot_labels_do_not_cover_each_other() -> None:
     for svg in pareto_plots(sample()):
-        places = re.findall(
-            r'class="pt-label[^"]*" x="([-\d.]+)" y="([-\d.]+)" text-anchor="(\w+)">([^<]*)', svg
-        )
+        places = re.findall(r'class="pt-label[^"]*" x="([-\d.]+)" y="([-\d.]+)" text-anchor="(\w+)">([^<]*)', svg)
         boxes = []
         for x, y, anchor, text in places:
             width = 6.0 * len(text)

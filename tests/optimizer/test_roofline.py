@@ -34,9 +34,7 @@ def system() -> System:
 def chain(*ops: tuple[str, int], dtype: str = "float32", size: int = 4000) -> Graph:
     """A chain of (type, MACs) with tensors of one size; the first operator has 8000 bytes of float32 weights."""
     tensors = tuple(
-        Tensor(
-            f"t{i}", (size,), dtype, size, i - 1 if i else None, (i,) if i < len(ops) else (), i == len(ops)
-        )
+        Tensor(f"t{i}", (size,), dtype, size, i - 1 if i else None, (i,) if i < len(ops) else (), i == len(ops))
         for i in range(len(ops) + 1)
     )
     operators = tuple(
