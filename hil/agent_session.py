@@ -32,9 +32,7 @@ GONE_CHECK_S = 0.2
 class Board:
     """What an agent's connections share: name and key, the store, who controls it, the deployment."""
 
-    def __init__(
-        self, name: str, key: bytes, store: FileStore, threads: int, spawn: Callable[..., None]
-    ) -> None:
+    def __init__(self, name: str, key: bytes, store: FileStore, threads: int, spawn: Callable[..., None]) -> None:
         self.name, self.key, self.store, self.threads = name, key, store, threads
         self.spawn = spawn
         self.runtime: Runtime | None = None
@@ -45,10 +43,13 @@ class Board:
         """Take control of the board. Raises AgentError BUSY."""
         with self._lock:
             if self._controller is not None and self._controller is not session:
-                raise AgentError(
-                    ErrorCode.BUSY, "another controller holds this board; try again when it is done"
-                )
+                raise AgentError(ErrorCode.BUSY, "another controller holds this board; try again when it is done")
             self._controller = session
+
+    def controlled_by(self, session: object) -> bool:
+        """Whether this session is the controller."""
+        with self._lock:
+            return self._controller is session
 
     def release(self, session: object) -> None:
         """Give control back and free what was deployed."""
@@ -100,13 +101,14 @@ class ControlSession:
 
     def __init__(self, board: Board, connection: Connection) -> None:
         self._board, self._connection = board, connection
+        self._put_refused: AgentError | None = None
         self._handlers: dict[type[Any], Callable[[Any], Any]] = {
             m.Ping: lambda r: m.Pong(r.token, time.monotonic_ns()),
             m.Identify: lambda _: m.Identity(board.name, board.facts()),
             m.FileQuery: lambda r: m.FileState(*board.store.state(r.sha256)),
             m.FileBegin: self._file_begin,
-            m.FileChunk: lambda r: board.store.chunk(r.offset, r.data),
-            m.FileEnd: lambda _: m.FileState(*board.store.end()),
+            m.FileChunk: self._file_chunk,
+            m.FileEnd: self._file_end,
             m.FileRead: self._file_read,
             m.Load: self._load,
             m.Connect: self._connect,
@@ -174,8 +176,24 @@ class ControlSession:
         return self._board.runtime
 
     def _file_begin(self, request: m.FileBegin) -> None:
-        self._board.acquire(self)
+        """Not answered, like the chunks that are on their way already: FILE_END says how it went."""
+        self._put_refused = None
+        try:
+            self._board.acquire(self)
+        except AgentError as error:
+            self._put_refused = error
+            return
         self._board.store.begin(request.sha256, request.size)
+
+    def _file_chunk(self, request: m.FileChunk) -> None:
+        if self._put_refused is None and self._board.controlled_by(self):
+            self._board.store.chunk(request.offset, request.data)
+
+    def _file_end(self, _: m.FileEnd) -> m.FileState:
+        if self._put_refused is not None:
+            raise self._put_refused
+        self._board.acquire(self)
+        return m.FileState(*self._board.store.end())
 
     def _file_read(self, request: m.FileRead) -> m.FileChunk:
         length = min(request.length, m.MAX_CHUNK_BYTES)

@@ -253,6 +253,18 @@ def test_a_second_controller_is_told_that_the_board_is_busy(bench: Lab, tmp_path
     _wait_idle(bench)
 
 
+def test_a_second_controller_cannot_put_files_meanwhile(bench: Lab, tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.write_bytes(bytes(3_000_000))
+    other.write_bytes(b"other")
+    with connect_target(bench, "a") as first, connect_target(bench, "a") as second:
+        sha = first.put_file(mine)
+        with pytest.raises(BusyError):
+            second.put_file(other)
+        assert second.identify().facts["state"] == "held"  # the connection is in step after the refusal
+        assert first.fetch_file(sha, 3_000_000) == mine.read_bytes()
+
+
 def test_the_wrong_key_is_refused_and_says_so(bench: Lab) -> None:
     with pytest.raises(WrongKeyError, match=r"Board a, phase connect: the key is wrong"):
         connect_target(replace(bench, key=bytes(32)), "a")

@@ -1,0 +1,118 @@
+"""Pipelined throughput of two agents against the slowest stage's own rate, measured alone in the same run.
+
+Run: python -m benchmarks.pipeline [--json FILE] [MODEL ...]
+
+Each model is cut in two where its multiply-adds come closest to halves; the agents have a core each, the link is
+loopback, unshaped. A stage alone: its sub-model timed on its board while the other idles, before and after the
+pipeline. Wanted: pipeline / slowest stage alone at least 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.agents import pinned_lab
+from boards.catalog import load_system
+from hil.lab_types import Lab
+from hil.measure import measure
+from hil.targets import connect_target
+from optimizer.cost_models.roofline import roofline_costs
+from optimizer.evaluate import Schedule, evaluate
+from optimizer.graph import Graph, cut_points
+from optimizer.onnx_file import load_onnx
+from optimizer.onnx_model import load_graph
+from optimizer.plan import Plan, Segment
+from optimizer.problem import Problem
+from optimizer.schedule import complete
+from optimizer.split import split
+from optimizer.split_manifest import Bundle
+
+MODELS = ("mobilenet_v2", "resnet50")
+WANTED = 0.95
+RUNS = 60
+SYSTEM = "demo-unshaped"
+
+
+def main() -> None:
+    """Print the table; write the JSON file if asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--window", type=float, default=2.0, help="seconds a window (6 windows)")
+    options = parser.parse_args()
+    rows = [_row(model, options.window) for model in options.models]
+    print(f"{'model':>16} {'stages alone ms':>18} {'slowest/s':>10} {'pipeline/s':>11} {'ratio':>6} {'wanted':>8}")
+    for r in rows:
+        stages = " + ".join(f"{s * 1e3:.2f}" for s in r["stages_s"])
+        print(
+            f"{r['model']:>16} {stages:>18} {r['slowest_per_s']:10.2f} {r['pipeline_per_s']:11.2f} "
+            f"{r['ratio']:6.3f} {'>= ' + str(WANTED):>8}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _row(model: str, window_s: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="edgecut-bench-") as name:
+        folder = Path(name)
+        bundle = _halves(f"zoo:{model}", folder / "bundle")
+        with pinned_lab(folder, ["left", "right"]) as lab:
+            before = _alone_s(bundle, lab)
+            result = measure(bundle.directory, lab, window_s=window_s, warmup_s=1.0, latency_frames=20)
+            after = _alone_s(bundle, lab)
+    if result.throughput_per_s is None:
+        raise RuntimeError("no throughput was measured")
+    stages = [statistics.mean(pair) for pair in zip(before, after, strict=True)]
+    slowest = 1 / max(stages)
+    return {
+        "model": model,
+        "stages_s": stages,
+        "stages_before_s": before,
+        "stages_after_s": after,
+        "stages_in_pipeline_s": {s.processor: s.compute_s for s in result.stages},
+        "link_bytes": sum(k.bytes_per_frame for k in result.links),
+        "slowest_per_s": slowest,
+        "pipeline_per_s": result.throughput_per_s.median,
+        "interval": [result.throughput_per_s.low, result.throughput_per_s.high],
+        "ratio": result.throughput_per_s.median / slowest,
+        "wanted": WANTED,
+    }
+
+
+def _alone_s(bundle: Bundle, lab: Lab) -> list[float]:
+    """Median time of each segment's sub-model on its own board, seconds."""
+    times: list[float] = []
+    for segment in bundle.segments:
+        with connect_target(lab, segment.board) as board:
+            sha = board.put_file(bundle.directory / segment.file)
+            times.append(statistics.median(board.time_model(sha, runs=RUNS).times_ns) / 1e9)
+    return times
+
+
+def _halves(model: str, folder: Path) -> Bundle:
+    """The model's bundle for the two boards, cut nearest to half its multiply-adds."""
+    graph = load_graph(model)
+    system = load_system(SYSTEM)
+    problem = Problem(graph, system, roofline_costs(graph, system))
+    cut = min(cut_points(graph), key=lambda c: abs(2 * c.macs_before - graph.macs)).operators_before
+    left, right = (p.key for p in problem.processors)
+    segments = [
+        Segment("s0", left, problem.precisions[0], _operators(graph, 0, cut)),
+        Segment("s1", right, problem.precisions[1], _operators(graph, cut, len(graph.operators))),
+    ]
+    schedule: Schedule = complete(problem, segments)
+    plan = Plan(schedule.segments, schedule.transfers, schedule.orders, evaluate(problem, schedule))
+    return split(graph, load_onnx(model), plan, system, folder, verify=False)
+
+
+def _operators(graph: Graph, start: int, end: int) -> tuple[int, ...]:
+    return tuple(op.index for op in graph.operators[start:end])
+
+
+if __name__ == "__main__":
+    main()
