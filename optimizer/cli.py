@@ -21,7 +21,8 @@ from optimizer.problem import Limits
 __all__ = ["cli", "main"]
 
 _EPILOG = """\b
-Exit codes: 0 done, 1 internal error, 2 bad input, 3 infeasible, 4 nothing found in time, 130 interrupted.
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 infeasible (verify: does not hold), 4 nothing found in time,
+            130 interrupted.
 """
 
 
@@ -94,6 +95,7 @@ def cli(debug: bool) -> None:
 )
 @click.option("--pin", multiple=True, metavar="NODE=BOARD", help="Keep an operator on a board. Can be repeated.")
 @click.option("--boards", "max_boards", type=click.IntRange(min=1), help="Use at most this many boards.")
+@click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--time-limit", type=TIME, default="60s", show_default=True, help="Wall time of the search.")
@@ -102,7 +104,7 @@ def cli(debug: bool) -> None:
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, max_latency: float | None,
     min_throughput: float | None, max_energy: float | None, max_memory: Sequence[str], pin: Sequence[str],
-    max_boards: int | None, batch: int, seed: int, time_limit: float, workers: int | None, as_json: bool,
+    max_boards: int | None, non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
@@ -124,7 +126,17 @@ def solve(
     ram, flash = _memory_limits(max_memory)
     limits = Limits(max_latency, min_throughput, max_energy, ram, flash, _pins(pin), max_boards)
     request = SolveRequest(
-        model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers
+        model,
+        system,
+        costs,
+        limits,
+        _objectives(objectives, prefer),
+        prefer,
+        seed,
+        time_limit,
+        batch,
+        workers,
+        non_contiguous,
     )
     make_folder(out)
     with _progress() as tell:
@@ -197,9 +209,10 @@ def _console() -> Any:
 
 def _register() -> None:
     from optimizer.cli_model import inspect, split
+    from optimizer.verify_cli import verify
 
-    cli.add_command(inspect)
-    cli.add_command(split)
+    for command in (inspect, split, verify):
+        cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -147,6 +147,15 @@ def certificate_to_dict(certificate: Certificate) -> dict[str, Any]:
     return fields
 
 
+def certificate_from_dict(data: Mapping[str, Any]) -> Certificate:
+    """The inverse of ``certificate_to_dict``. Raises TypeError or ValueError."""
+    fields = {"plan_class" if k == "class" else k: v for k, v in data.items()}
+    for key in ("value", "bound", "gap", "seconds"):
+        if fields[key] is not None:
+            fields[key] = float(fields[key])
+    return Certificate(**fields)
+
+
 def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
     """front.json: every plan of the front with its score, and the certificates."""
     graph = problem.graph
@@ -186,22 +195,43 @@ def load_plan(path: str | Path) -> LoadedPlan:
     try:
         system = system_from_dict(_need(path, data, "system", dict), where=f"{path}: system")
     except BoardsError as e:
-        raise PlanError(f"the system in the plan is not usable: {e}", where=str(path)) from e
+        faults = " ".join(str(e).splitlines())
+        raise PlanError(f"the system in the plan is not usable: {faults}", where=str(path)) from e
     costs = costs_from_dict(_need(path, data, "costs", dict), where=f"{path}: costs")
-    problem = Problem(graph, system, costs, _limits(path, _need(path, data, "limits", dict)))
+    limits = _limits(path, _need(path, data, "limits", dict))
     try:
+        problem = Problem(graph, system, costs, limits)
         plan = _plan(graph, data)
-        certificates = {
-            o: Certificate(**{"plan_class" if k == "class" else k: v for k, v in c.items()})
-            for o, c in data["certificate"].items()
-        }
+        certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
+        loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
+        _check_names(path, problem, plan)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise PlanError(
             f"the plan cannot be understood: {type(e).__name__} {e}",
             where=str(path),
             expected=f"a file that `optimizer solve` wrote ({PLAN_SCHEMA})",
         ) from e
-    return LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
+    return loaded
+
+
+def _check_names(path: Path, problem: Problem, plan: Plan) -> None:
+    """Processors, links and boards that a plan names must be the system's, segments its own."""
+    segments = {s.name for s in plan.segments}
+    makers = [t.producer for t in plan.transfers if t.producer is not None]
+    for kind, names, known in (
+        ("processor", [s.processor for s in plan.segments], problem.processor_index),
+        ("link", [h.link for t in plan.transfers for h in t.hops], problem.link_by_name),
+        ("board", [b for t in plan.transfers for b in t.boards], problem.board_index),
+        ("segment", [*makers, *(c for t in plan.transfers for c in t.consumers)], segments),
+    ):
+        for name in names:
+            if name not in known:
+                raise PlanError(
+                    f"the plan names an unknown {kind}",
+                    where=str(path),
+                    expected=f"one of {', '.join(known)}",
+                    got=repr(name),
+                )
 
 
 def _find_model(plan: Path, source: str) -> str:
@@ -214,15 +244,19 @@ def _find_model(plan: Path, source: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as e:
         raise PlanError("there is no such file", where=str(path), expected="a plan.json") from e
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise PlanError(f"the file cannot be read: {e}", where=str(path), expected="a plan.json") from e
     if not isinstance(data, dict) or data.get("schema") != PLAN_SCHEMA:
         got = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise PlanError("this is not a plan", where=str(path), expected=f'"schema": "{PLAN_SCHEMA}"', got=repr(got))
     return data
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number that a plan may hold")
 
 
 def _need(path: Path, data: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -244,11 +278,18 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
     score = data["score"]
     return Plan(
         segments=tuple(
-            Segment(s["name"], s["processor"], s["precision"], tuple(operators[name].index for name in s["operators"]))
+            Segment(
+                _text(s["name"]),
+                _text(s["processor"]),
+                _text(s["precision"]),
+                tuple(operators[name].index for name in s["operators"]),
+            )
             for s in data["segments"]
         ),
         transfers=tuple(_transfer(graph, t) for t in data["transfers"]),
-        orders={r: tuple(Slot(s["activity"], int(s["stage"])) for s in slots) for r, slots in data["orders"].items()},
+        orders={
+            r: tuple(Slot(_text(s["activity"]), int(s["stage"])) for s in slots) for r, slots in data["orders"].items()
+        },
         score=Score(
             period_s=float(score["period_s"]),
             throughput_per_s=float(score["throughput_per_s"]),
@@ -260,6 +301,12 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
         ),
         status=str(data["status"]),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r}")
+    return value
 
 
 def _transfer(graph: Graph, data: Mapping[str, Any]) -> Transfer:

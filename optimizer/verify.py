@@ -1,0 +1,231 @@
+"""verify(loaded plan): whether a plan file keeps its word, checked without solving.
+
+Structure first (what ``evaluate()`` takes for granted), then every figure, the limits, and the claims of proof.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+from optimizer.evaluate import Schedule, evaluate
+from optimizer.events import UnroutableError, build_events, build_transfers
+from optimizer.plan import Certificate, Plan, Score
+from optimizer.plan_io import LoadedPlan
+from optimizer.problem import Problem
+from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP
+from optimizer.search.exact_front import enumerate_front
+from optimizer.search.pool import OBJECTIVES, Pool, objective_values
+
+__all__ = ["Check", "Verification", "verify"]
+
+_TOLERANCE = 1e-9
+_BOUND_TIME_S = 60.0
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the file. ``holds`` None: not re-checked, and ``text`` says why."""
+
+    name: str
+    holds: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks in the order they were made. ``holds``: none of them failed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(c.holds is not False for c in self.checks)
+
+
+def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verification:
+    """Check structure, score, limits and claims of a plan; bounds anew where looking at every cut is cheap."""
+    problem, plan = loaded.problem, loaded.plan
+    checks = [_operators(problem, plan)]
+    if checks[0].holds:
+        checks.append(_transfers(problem, plan))
+    if all(c.holds for c in checks):
+        checks.append(_orders(problem, plan))
+    if all(c.holds for c in checks):
+        score = evaluate(problem, Schedule.of(plan))
+        checks += [_runs(score), _score(plan.score, score), _limits(problem, score)]
+    else:
+        checks.append(Check("score", None, "not re-checked, because the schedule is not complete"))
+    checks.append(_claims(plan, loaded.certificates))
+    checks += _bounds(problem, loaded.certificates, bound_time_s)
+    return Verification(tuple(checks))
+
+
+def _check(name: str, faults: Iterable[str], fine: str) -> Check:
+    """A check that holds where there is no fault."""
+    found = list(faults)
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return Check(name, not found, "; ".join(found[:_SHOWN]) + more if found else fine)
+
+
+def _operators(problem: Problem, plan: Plan) -> Check:
+    """Every operator once, in an order that respects the graph, at the precision the problem plans with."""
+    return _check(
+        "operators",
+        _operator_faults(problem, plan),
+        f"each of the {len(problem.graph.operators)} operators runs once, in {len(plan.segments)} segment(s)",
+    )
+
+
+def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
+    graph = problem.graph
+    times = Counter(v for s in plan.segments for v in s.operators)
+    for op in graph.operators:
+        if times[op.index] != 1:
+            yield f"operator {op.name} stands in {times[op.index]} segments, expected 1"
+    if len({s.name for s in plan.segments}) != len(plan.segments):
+        yield "two segments have the same name"
+    for segment in plan.segments:
+        if not segment.operators:
+            yield f"segment {segment.name} runs nothing"
+        done: set[int] = set()
+        for v in segment.operators:
+            makers = {graph.tensors[t].producer for t in graph.operators[v].inputs} & set(segment.operators)
+            if not makers <= done:
+                yield f"segment {segment.name} runs {graph.operators[v].name} before what it needs"
+                break
+            done.add(v)
+        expected = problem.precisions[problem.processor_index[segment.processor]]
+        if segment.precision != expected:
+            yield f"segment {segment.name} has precision {segment.precision}, its processor works in {expected}"
+
+
+def _transfers(problem: Problem, plan: Plan) -> Check:
+    """The tensors that leave their segments, over the routes of the system, and nothing else."""
+    try:
+        needed = {t.name: t for t in build_transfers(problem, plan.segments)}
+    except UnroutableError as e:
+        return Check("transfers", False, str(e))
+    return _check("transfers", _transfer_faults(plan, needed), f"{len(needed)} tensor(s) leave their segments")
+
+
+def _transfer_faults(plan: Plan, needed: Mapping[str, object]) -> Iterator[str]:
+    times = Counter(t.name for t in plan.transfers)
+    yield from (f"tensor {name} is transferred {count} times" for name, count in times.items() if count > 1)
+    yield from (f"tensor {name} leaves its segment, but is not transferred" for name in needed if name not in times)
+    yield from (f"tensor {name} is transferred without need" for name in times if name not in needed)
+    for t in plan.transfers:
+        if t.depth < 1:
+            yield f"tensor {t.name} has depth {t.depth}, expected at least 1"
+        if t.name in needed and replace(t, depth=1) != needed[t.name]:
+            yield f"tensor {t.name} has another size, route, maker or user than the graph and the system ask for"
+
+
+def _orders(problem: Problem, plan: Plan) -> Check:
+    """Every resource serves each of its activities once a turn."""
+    events = build_events(problem, plan.segments, plan.transfers)
+    expected: dict[str, Counter[str]] = {}
+    for name, resources in zip(events.names, events.resources, strict=True):
+        for r in resources:
+            expected.setdefault(r, Counter())[name] += 1
+    given = {r: Counter(s.activity for s in slots) for r, slots in plan.orders.items() if slots}
+
+    def faults() -> Iterator[str]:
+        for r in sorted({*expected, *given}):
+            lacks = expected.get(r, Counter()) - given.get(r, Counter())
+            extra = given.get(r, Counter()) - expected.get(r, Counter())
+            yield from (f"the list of {r} lacks {a}" for a in lacks)
+            yield from (f"the list of {r} has {a} too much" for a in extra)
+
+    return _check("orders", faults(), f"{len(expected)} resource(s) serve each of their activities once a turn")
+
+
+def _runs(score: Score) -> Check:
+    if math.isfinite(score.period_s) and math.isfinite(score.latency_s):
+        return Check("no deadlock", True, "no activity waits for itself")
+    return Check("no deadlock", False, "the orders deadlock: some activities wait for each other for ever")
+
+
+def _score(stored: Score, found: Score) -> Check:
+    """Every stored figure equals what ``evaluate()`` says now."""
+    old, new = _figures(stored), _figures(found)
+
+    def faults() -> Iterator[str]:
+        for name in {**old, **new}:
+            a, b = old.get(name), new.get(name)
+            if a is None or b is None or not math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=0.0):
+                yield f"{name} is stored as {a}, but is {b}"
+
+    return _check("score", faults(), f"{len(new)} figures, recomputed, are equal within {_TOLERANCE:g}")
+
+
+def _figures(score: Score) -> dict[str, float]:
+    """All numbers of a score by name; a missing limit counts as infinity."""
+    figures: dict[str, float] = {}
+    for key, value in asdict(score).items():
+        if key == "memory_bytes":
+            for board, use in value.items():
+                figures |= {f"{board}.{k}": math.inf if v is None else float(v) for k, v in use.items()}
+        elif key == "occupancy_s":
+            figures |= {f"occupancy of {r}": float(v) for r, v in value.items()}
+        elif isinstance(value, (int, float)):
+            figures[key] = float(value)
+    return figures
+
+
+def _limits(problem: Problem, score: Score) -> Check:
+    return _check("limits", score.violations, "all limits and the memory of every board are kept")
+
+
+def _claims(plan: Plan, certificates: Mapping[str, Certificate]) -> Check:
+    """Certificates agree with themselves and with the plan's own figures."""
+
+    def faults() -> Iterator[str]:
+        for objective, c in certificates.items():
+            if objective not in OBJECTIVES:
+                continue
+            value = objective_values(plan.score, [objective])[0]
+            if value < c.value * (1 - _TOLERANCE):
+                yield f"{objective}: the plan has {value:.9g}, better than the best of the file, {c.value:.9g}"
+            if f"proven ({objective}" in plan.status and value > c.value * (1 + _TOLERANCE):
+                yield f"{objective}: the plan is said to attain the optimum {c.value:.9g}, but has {value:.9g}"
+            if c.bound is None:
+                if c.status == "proven":
+                    yield f"{objective}: said to be proven without a bound"
+                continue
+            gap = max(0.0, (c.value - c.bound) / c.value) if c.value > 0 else 0.0
+            if c.bound > c.value * (1 + _TOLERANCE):
+                yield f"{objective}: the bound {c.bound:.9g} is above the value {c.value:.9g}"
+            if c.gap is None or abs(c.gap - gap) > _TOLERANCE:
+                yield f"{objective}: the gap is stored as {c.gap}, but is {gap:.9g}"
+            if c.status == "proven" and gap > PROVEN_GAP:
+                yield f"{objective}: said to be proven with a gap of {gap:.3g}"
+
+    return _check("certificates", faults(), "values, bounds, gaps and statuses agree with each other and with the plan")
+
+
+def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: float) -> Iterator[Check]:
+    """Bounds anew by looking at every cut in two; where that does not apply they stay the solver's word."""
+    claimed = {o: c for o, c in certificates.items() if o in OBJECTIVES and c.bound is not None}
+    same_class = {o: c for o, c in claimed.items() if c.plan_class == PLAN_CLASS}
+    pool = Pool(problem, tuple(same_class)) if same_class else None
+    looked_at = None if pool is None else enumerate_front(pool, time.monotonic() + seconds)
+    for objective, c in claimed.items():
+        if pool is None or looked_at is None or objective not in same_class:
+            yield Check(f"bound of {objective}", None, f"bound not re-checked ({c.method})")
+            continue
+        best = pool.best_value(objective)
+        bound = c.bound if c.bound is not None else 0.0
+        fine = bound <= best * (1 + _TOLERANCE) and c.value >= best * (1 - _TOLERANCE)
+        if c.status == "proven":
+            fine = fine and c.value <= best * (1 + PROVEN_GAP)
+        yield Check(
+            f"bound of {objective}",
+            fine,
+            f"the optimum is {best:.9g}, found by looking at all {looked_at} ways to cut in two; "
+            f"the file says value {c.value:.9g}, bound {bound:.9g}",
+        )
