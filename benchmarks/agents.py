@@ -107,9 +107,7 @@ def _segment(
     outputs_info = [helper.make_tensor_value_info(result[0], TensorProto.FLOAT, result[1])]
     used = {i for n in nodes for i in n.input}
     graph = helper.make_graph(nodes, name, inputs_info, outputs_info, [w for w in weights if w.name in used])
-    data = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    ).SerializeToString()
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
     (folder / "segments" / f"{name}.onnx").write_bytes(data)
     return {
         "name": name,

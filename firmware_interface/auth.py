@@ -93,9 +93,7 @@ def accept(
     end = time.monotonic() + timeout_s
     hello = _expect(connection, Hello, end, timeout_s)
     if hello.protocol != PROTOCOL_VERSION:
-        _refuse(
-            connection, ErrorCode.UNSUPPORTED, f"protocol {hello.protocol}; this agent has {PROTOCOL_VERSION}"
-        )
+        _refuse(connection, ErrorCode.UNSUPPORTED, f"protocol {hello.protocol}; this agent has {PROTOCOL_VERSION}")
         raise FramingError("protocol", expected=str(PROTOCOL_VERSION), got=str(hello.protocol))
     challenge = Challenge(PROTOCOL_VERSION, secrets.token_bytes(32))
     connection.send(challenge, timeout_s=timeout_s)

@@ -81,9 +81,7 @@ class Client:
             if isinstance(answer, Error):
                 raise remote_error(answer)
             if header.sequence != self._sequence or not isinstance(answer, expect):
-                raise FramingError(
-                    "sequence", expected=f"{expect.__name__} #{self._sequence}", got=str(header)
-                )
+                raise FramingError("sequence", expected=f"{expect.__name__} #{self._sequence}", got=str(header))
             return answer
 
     def put_file(self, path: Path, *, timeout_s: float = 60.0) -> bytes:

@@ -76,9 +76,7 @@ def encode(message: Any, sequence: int = 0, flags: int = 0) -> bytes:
     payload = pack(message)
     kind: Type = message.type
     if len(payload) > LIMITS[kind]:
-        raise FramingError(
-            "length", expected=f"at most {LIMITS[kind]} for {kind.name}", got=f"{len(payload)}"
-        )
+        raise FramingError("length", expected=f"at most {LIMITS[kind]} for {kind.name}", got=f"{len(payload)}")
     return pack_header(kind, len(payload), sequence=sequence, flags=flags) + payload
 
 

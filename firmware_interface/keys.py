@@ -32,9 +32,7 @@ def read_key(path: Path) -> bytes:
     except ValueError as error:
         raise AuthenticationError(f"{path}: the key file is not hexadecimal text") from error
     if len(key) < MIN_KEY_BYTES:
-        raise AuthenticationError(
-            f"{path}: the key has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed"
-        )
+        raise AuthenticationError(f"{path}: the key has {len(key)} bytes; at least {MIN_KEY_BYTES} are needed")
     return key
 
 

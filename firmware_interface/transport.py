@@ -48,9 +48,7 @@ class Connection:
 
     # Messages of the catalogue
 
-    def send(
-        self, message: Any, *, sequence: int = 0, flags: int = 0, timeout_s: float | None = None
-    ) -> None:
+    def send(self, message: Any, *, sequence: int = 0, flags: int = 0, timeout_s: float | None = None) -> None:
         """Send one message. Raises DeadlineError, ConnectionLostError, MessageError."""
         data = encode(message, sequence, flags)
         with self._send_lock:
@@ -62,9 +60,7 @@ class Connection:
             except OSError as error:
                 raise ConnectionLostError(str(error), self.last_received) from error
 
-    def receive(
-        self, *, timeout_s: float | None = None, allowed: Container[Type] = MESSAGES
-    ) -> tuple[Header, Any]:
+    def receive(self, *, timeout_s: float | None = None, allowed: Container[Type] = MESSAGES) -> tuple[Header, Any]:
         """The next message. A type outside ``allowed`` is refused before its payload is allocated.
 
         Raises DeadlineError when the whole message is not there in time, ConnectionLostError, FramingError,
@@ -134,7 +130,7 @@ class Connection:
             staging[:held] = bytes(staging[start:end])
         try:
             while held < HEADER.size:
-                count = self._socket.recv_into(staging[held:])
+                count = self._socket.recv_into(staging[held:] if held else staging)
                 if count == 0:
                     raise ConnectionLostError("closed by the other side", self.last_received)
                 held += count

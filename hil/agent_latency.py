@@ -32,11 +32,16 @@ class LatencyRecorder:
         self._samples_ns: list[int] = []
         self._round_trips_ns: list[int] = []
         self._ping_ns = 0
+        self._timeline: dict[str, list[tuple[int, int]]] = {}
         self._ping_back = threading.Event()
 
     def frame_started(self, frame: int) -> None:
         """The first segment or hop that takes an input of the frame begins now; later ones change nothing."""
         self._started_ns.setdefault(frame, time.monotonic_ns())
+
+    def computed(self, segment: str, start_ns: int, end_ns: int) -> None:
+        """A segment of this board has computed its part of the frame."""
+        self._timeline.setdefault(segment, []).append((start_ns, end_ns))
 
     def token_arrived(self, channel: int, sequence: int) -> None:
         """A completion (``sequence`` frames are complete) or a ping is back. Raises WireError."""
@@ -83,7 +88,12 @@ class LatencyRecorder:
         self._ping_back.set()
 
     def as_document(self) -> dict[str, Any]:
-        """For STATISTICS: samples as measured, and what is to be taken off them."""
+        """For STATISTICS: samples as measured, what is to be taken off them, and when segments computed."""
         trips = self._round_trips_ns
         back = round(statistics.median(trips) / 2) if trips else 0
-        return {"samples_ns": list(self._samples_ns), "return_ns": back, "pings": len(trips)}
+        return {
+            "samples_ns": list(self._samples_ns),
+            "return_ns": back,
+            "pings": len(trips),
+            "timeline": {name: list(spans) for name, spans in self._timeline.items()},
+        }

@@ -158,10 +158,10 @@ class Sender:
         progress = self._run.progress
         with progress.lock:
             self.sent[step.tensor, step.link] = frame + 1
-            if self.attended:
-                progress.wake()
             self._advance()
             self._busy = self._ready()
+        if self.attended:
+            progress.wake()
 
 
 def serve_in_link(run: Run, link: str, connection: Connection, header: Header) -> None:
@@ -194,6 +194,8 @@ def serve_out_link(run: Run, link: str, header: Header) -> None:
         tensor = run.deployment.tensors.get(header.channel)
         if tensor is None or link not in tensor.to_links:
             raise FramingError("tensor", expected=f"one of link {link}", got=str(header))
+        if not run.progress.users[tensor.id][link] <= header.sequence <= run.sent_frames(tensor.id, link):
+            raise FramingError("sequence", expected="frames that were sent", got=str(header))
         run.use(tensor, link, header.sequence)
     elif header.type is Type.TOKEN and header.flags & FLAG_BACK:
         send_token(run, header.channel, header.sequence, back=True)

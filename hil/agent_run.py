@@ -112,10 +112,11 @@ class Run:
         return True
 
     def publish(self, tensor: Tensor, frame: int) -> None:
-        """A tensor's frame is here now: made, or arrived."""
-        self.progress.publish(tensor.id, frame + 1)
+        """A tensor's frame is here now: made, or arrived. Sending comes first: it is short."""
+        self.progress.available[tensor.id] = frame + 1
         for sender in self._senders_of[tensor.id]:
             sender.kick()
+        self.progress.wake()
         if tensor.to_sink and self.sink is not None and self.mode is not Mode.RUN:
             self.sink.arrived(tensor, frame)
 
@@ -129,6 +130,10 @@ class Run:
         elif tensor.origin == "input":
             for sender in self._senders_of[tensor.id]:
                 sender.kick()
+
+    def sent_frames(self, tensor: int, link: str) -> int:
+        """How many frames of a tensor have been handed to a link; one that is being handed over counts."""
+        return max(s.sent.get((tensor, link), -1) for s in self._senders_of[tensor]) + 1
 
     def token_arrived(self, channel: int, sequence: int) -> None:
         """At the source: a completion token, or a ping that is back."""
@@ -165,9 +170,8 @@ class Run:
     def stop_input(self) -> int:
         """Start no further frame; the number of frames that will be completed."""
         with self.progress.lock:
-            self.progress.limit = min(self.progress.limit, self.started)
-            self.progress.wake()
-            frames = self.progress.limit
+            frames = self.progress.limit = min(self.progress.limit, self.started)
+        self.progress.wake()
         self.kick_senders()
         return frames
 
@@ -230,7 +234,7 @@ class _SegmentStep:
         # Inputs of the model last: taking one is a promise, made when all else is there.
         self._taken = sorted((t.id for t in self.inputs), key=lambda t: tensors[t].origin == "input")
         self._room = [(t.id, t.depth) for t in self.outputs]
-        self._takes_input = run.latency is not None and any(t.origin == "input" for t in self.inputs)
+        self._takes_input = any(t.origin == "input" for t in self.inputs)
         self.frame = 0
         self.frames = self.compute_ns = self.compute_max_ns = 0
 
@@ -246,8 +250,9 @@ class _SegmentStep:
 
     def serve(self) -> int:
         """Run the frame and tell everybody; when the computing ended."""
-        if self._takes_input and self._run.latency is not None:
-            self._run.latency.frame_started(self.frame)
+        latency = self._run.latency
+        if latency is not None and self._takes_input:
+            latency.frame_started(self.frame)
         start = time.monotonic_ns()
         self.runner.run(self.frame)
         end = time.monotonic_ns()
@@ -258,6 +263,8 @@ class _SegmentStep:
             self._run.publish(tensor, self.frame)
         for tensor in self.inputs:
             self._run.use(tensor, self.name, self.frame + 1)
+        if latency is not None:
+            latency.computed(self.name, start, end)
         return end
 
 
@@ -295,9 +302,7 @@ class _Worker:
 
     def __init__(self, run: Run, name: str, steps: Sequence[Step], runners: Mapping[str, Runner]) -> None:
         self._run, self.name = run, name
-        self._steps = [
-            _SegmentStep(run, s, runners[s.segment]) if s.segment else _AttendStep(run, s) for s in steps
-        ]
+        self._steps = [_SegmentStep(run, s, runners[s.segment]) if s.segment else _AttendStep(run, s) for s in steps]
         self._waiter = Waiter(name)
         self.done = False
         self.wait_ns = self.send_ns = 0

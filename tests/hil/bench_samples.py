@@ -51,6 +51,8 @@ class Sample:
     depth: int = 2
     hop_stages: Mapping[str, int] = field(default_factory=dict)
     """Stage of a tensor's hops; 0 by default."""
+    attended: bool = False
+    """Whether hops stand in the lists of the processors at both ends too: links that do not overlap."""
 
 
 def _nodes(part: Part, shape: Sequence[int]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
@@ -137,6 +139,8 @@ def write_bundle(folder: Path, sample: Sample) -> Path:
         slot = {"activity": f"segment:{part.name}", "stage": part.stage}
         orders.setdefault(f"{part.board}/cpu", []).append(slot)
     tensors = [_tensor(sample, name, ids[name]) for name in names]
+    if sample.attended:
+        _attend(tensors, orders)
     for tensor in tensors:
         for hop in tensor["hops"]:
             stage = sample.hop_stages.get(tensor["name"], 0)
@@ -166,6 +170,15 @@ def write_bundle(folder: Path, sample: Sample) -> Path:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def _attend(tensors: Sequence[dict[str, Any]], orders: dict[str, list[dict[str, Any]]]) -> None:
+    """Put the hops of a chain into the processors' lists: what comes in first, what leaves last."""
+    for tensor in tensors:
+        for hop in tensor["hops"]:
+            slot = {"activity": f"hop:{tensor['name']}@{hop['link']}", "stage": 0}
+            orders[f"{hop['from']}/cpu"].append(slot)
+            orders[f"{hop['to']}/cpu"].insert(0, slot)
 
 
 def _tensor(sample: Sample, name: str, number: int) -> dict[str, Any]:

@@ -215,7 +215,8 @@ def test_waiting_ends_when_the_condition_holds_or_everything_stops() -> None:
         thread.start()
     while len(progress.waits()) < 2:
         pass
-    progress.publish(1, 1)
+    progress.available[1] = 1
+    progress.wake()
     threads[0].join(5.0)
     assert woken == ["w0"]
     assert progress.waits() == {"w1": "frame 1"}

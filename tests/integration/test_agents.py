@@ -58,6 +58,7 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "chain": chain,
     "chain, depth 1": lambda: chain(depth=1),
     "chain, depth 7": lambda: chain(depth=7),
+    "chain whose links do not overlap": lambda: replace(chain(), attended=True),
     "skip over a relay": skip_over_relay,
     "skip over a relay, depth 1": lambda: skip_over_relay(depth=1),
     "parallel branches": branches,
@@ -131,7 +132,9 @@ def test_large_tensors_cross_in_both_directions_at_once(bench: Lab, tmp_path: Pa
     assert np.array_equal(outputs["y"], whole_model_outputs(sample, frames)["y"])
 
 
-@pytest.mark.parametrize("name", ["skip over a relay", "parallel branches", "board revisited"])
+@pytest.mark.parametrize(
+    "name", ["skip over a relay", "parallel branches", "board revisited", "chain whose links do not overlap"]
+)
 def test_measure_gives_windows_latency_stages_and_links(bench: Lab, tmp_path: Path, name: str) -> None:
     sample = SAMPLES[name]()
     path = tmp_path / "measurement.json"
