@@ -77,6 +77,8 @@ class Problem:
     system: System
     costs: CostTable
     limits: Limits = field(default_factory=Limits)
+    non_contiguous: bool = False
+    """Whether plans may come back to a processor (several segments a processor)."""
 
     def __post_init__(self) -> None:
         _check_limits(self)

@@ -54,6 +54,8 @@ class SolveRequest:
     time_limit_s: float = 60.0
     batch: int = 1
     workers: int | None = None
+    non_contiguous: bool = False
+    """Whether plans may come back to a processor."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def make_problem(request: SolveRequest) -> Problem:
     if request.costs is not None:
         given = request.costs if isinstance(request.costs, CostTable) else load_costs(request.costs)
         costs = merge_costs(costs, given)
-    return Problem(graph, system, costs, request.limits)
+    return Problem(graph, system, costs, request.limits, request.non_contiguous)
 
 
 def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:

@@ -12,7 +12,7 @@ from functools import partial
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.plan import Certificate, Front, Plan
 from optimizer.problem import Limits, Problem
-from optimizer.search.certify import PLAN_CLASS, certificate, mark
+from optimizer.search.certify import certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, prove
 from optimizer.search.exact_front import enumerate_front
@@ -46,7 +46,7 @@ class SolveOptions:
 def solve(
     problem: Problem, options: SolveOptions | None = None, progress: Progress | None = None
 ) -> Front | Infeasible | NothingFound:
-    """The Pareto front of contiguous plans with certificates, or why there is none."""
+    """The Pareto front of the problem's class of plans with certificates, or why there is none."""
     options = options or SolveOptions()
     tell = progress or (lambda text, share: None)
     run = _Run(problem, options)
@@ -92,6 +92,8 @@ class _Run:
                 return
 
     def enumerate(self) -> None:
+        if self.problem.non_contiguous:
+            return  # every way to cut in two is the contiguous plans only
         until = time.monotonic() + 0.3 * self._left()
         self.exact = enumerate_front(self.pool, until) is not None
 
@@ -136,7 +138,7 @@ class _Run:
         count = len(self.problem.processors)
         seeds = []
         for plan in self.pool.front():
-            order = [self.problem.processor_index[s.processor] for s in plan.segments]
+            order = list(dict.fromkeys(self.problem.processor_index[s.processor] for s in plan.segments))
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
         refine(self.pool, domains, seeds, RefineOptions(self.deadline, self.options.seed))
@@ -147,10 +149,13 @@ class _Run:
         if not proven:
             return NothingFound(seconds, self.pool.closest())
         clashes = find_clashes(self.problem, self.pool, self.options.time_limit_s, self.options.seed)
-        return Infeasible(clashes, PLAN_CLASS, proven[0].method, time.monotonic() - self.begin)
+        return Infeasible(clashes, plan_class(self.problem), proven[0].method, time.monotonic() - self.begin)
 
     def front(self) -> Front:
-        certificates = {o: certificate(o, self.pool.best_value(o), bound) for o, bound in self.bounds.items()}
+        plans_of = plan_class(self.problem)
+        certificates = {
+            o: certificate(o, self.pool.best_value(o), bound, plans_of) for o, bound in self.bounds.items()
+        }
         plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
         return Front(
             plans=tuple(plans),

@@ -6,18 +6,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from optimizer.plan import Certificate, Plan
+from optimizer.problem import Problem
 from optimizer.search.cpsat import Bound
 from optimizer.search.pool import objective_values
 
-__all__ = ["PLAN_CLASS", "PROVEN_GAP", "certificate", "mark"]
+__all__ = ["PLAN_CLASS", "PROVEN_GAP", "REVISIT_CLASS", "certificate", "mark", "plan_class"]
 
 PLAN_CLASS = "contiguous (one segment a processor), any order of boards"
+REVISIT_CLASS = "non-contiguous (a processor may be revisited)"
 PROVEN_GAP = 1e-4
 _UNITS = {"throughput": "s (period)", "latency": "s", "energy": "J"}
 
 
-def certificate(objective: str, best: float, bound: Bound) -> Certificate:
-    """Certificate of one objective; ``best`` is the least value found of the minimised quantity."""
+def plan_class(problem: Problem) -> str:
+    """The class of plans over which the certificates of a problem speak."""
+    return REVISIT_CLASS if problem.non_contiguous else PLAN_CLASS
+
+
+def certificate(objective: str, best: float, bound: Bound, plans: str = PLAN_CLASS) -> Certificate:
+    """Certificate of one objective; ``best`` is the least value found of the minimised quantity.
+
+    ``plans``: the class of plans the bound holds for.
+    """
     value = min(bound.value, best)
     gap = max(0.0, (best - value) / best) if best > 0 else 0.0
     proven = bound.complete and gap <= PROVEN_GAP
@@ -27,7 +37,7 @@ def certificate(objective: str, best: float, bound: Bound) -> Certificate:
         gap=gap if value > 0 else None,
         unit=_UNITS[objective],
         status="proven" if proven else "bounded" if value > 0 else "heuristic",
-        plan_class=PLAN_CLASS,
+        plan_class=plans,
         method=bound.method,
         seconds=bound.seconds,
     )

@@ -1,7 +1,8 @@
 """NSGA-II refines the front: the only importer of pymoo.
 
 Genome: the processor's place in the pipeline for every operator, and the order of processors as random keys.
-Repair makes the places monotone along the graph, so every genome is a contiguous plan.
+Repair makes the places monotone along the graph, so every genome is a contiguous plan; where processors may be
+revisited there is nothing to repair, and runs of operators may go anywhere.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class _Codec:
         graph = pool.problem.graph
         self.n, self.k = len(graph.operators), len(pool.problem.processors)
         self.before: list[list[int]] = [[] for _ in range(self.n)]
+        self.revisits = pool.problem.non_contiguous
         for tensor in graph.tensors:
-            if tensor.producer is not None:
+            if tensor.producer is not None and not self.revisits:
                 for c in tensor.consumers:
                     self.before[c].append(tensor.producer)
         self.domains = domains
@@ -153,6 +155,9 @@ def _move_boundary(genome: npt.NDArray[np.float64], codec: _Codec, rng: np.rando
     length = int(rng.geometric(0.15))
     edges = np.flatnonzero(np.diff(genome[:n])) + 1
     at = int(rng.choice(edges)) if len(edges) and rng.random() < 0.8 else int(rng.integers(n))
+    if codec.revisits and rng.random() < 0.4:
+        genome[at : at + length] = rng.integers(k)
+        return genome
     if rng.random() < 0.5:
         genome[at : at + length] = genome[max(0, at - 1)]
     else:

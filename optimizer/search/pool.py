@@ -13,6 +13,7 @@ from optimizer.events import UnroutableError
 from optimizer.plan import Plan, Score
 from optimizer.problem import Problem
 from optimizer.schedule import complete, contiguous_segments
+from optimizer.segments import acyclic_segments
 
 __all__ = ["OBJECTIVES", "Assignment", "Pool", "dominates", "objective_values"]
 
@@ -40,8 +41,8 @@ class Pool:
         self._plans: dict[bytes, Plan | None] = {}
 
     def score(self, assignment: Assignment) -> Plan | None:
-        """The complete plan of an assignment (feasible or not); None where the processors form a ring
-        or no route joins them."""
+        """The complete plan of an assignment (feasible or not); None where no route joins the processors, or
+        where they form a ring and none may be revisited."""
         key = assignment.astype(np.int16).tobytes()
         if key not in self._plans:
             self.evaluations += 1
@@ -49,7 +50,8 @@ class Pool:
         return self._plans[key]
 
     def _complete(self, assignment: Assignment) -> Plan | None:
-        segments = contiguous_segments(self.problem, assignment)
+        cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
+        segments = cut(self.problem, assignment)
         if segments is None:
             return None
         try:

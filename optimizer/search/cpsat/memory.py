@@ -5,6 +5,7 @@ from __future__ import annotations
 from ortools.sat.python import cp_model
 
 from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.revisit import add_revisit_arena
 from optimizer.search.cpsat.scale import Expression
 
 __all__ = ["add_memory"]
@@ -39,7 +40,8 @@ def _board_memory(m: PlanModel, name: str, stages: list[int]) -> None:
         base = _buffers(m, name, stages) + (weights if board.weights_in == "ram" else 0)
         runtime = board.runtime_ram_bytes
         for s in stages:
-            _arena(m, s, base, runtime, ram)
+            arena = add_revisit_arena if m.revisits else _arena
+            arena(m, s, base, runtime, ram)
 
 
 def _weights(m: PlanModel, stages: list[int]) -> Expression:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ortools.sat.python import cp_model
 
 from optimizer.search.cpsat.plan_model import PlanModel
+from optimizer.search.cpsat.revisit import add_revisit_latency
 from optimizer.search.cpsat.scale import Expression
 
 __all__ = ["add_energy", "add_latency"]
@@ -18,6 +19,8 @@ _DETAILED_STAGES = 8
 
 def add_latency(m: PlanModel) -> cp_model.IntVar:
     """Makespan: stages start after everything they need has come; branches overlap."""
+    if m.revisits:
+        return add_revisit_latency(m)
     model = m.model
     start = [model.new_int_var(0, m.horizon, "") for _ in range(m.k)]
     latency = model.new_int_var(0, m.horizon, "latency")

@@ -26,6 +26,9 @@ class PlanModel(ABC):
     keeps the processor busy), ``attend[s]`` (hops that hold the processor), ``hops``, ``board_used``.
     """
 
+    revisits = False
+    """Whether a stage may be several segments: then its figures are sums over them."""
+
     def __init__(self, problem: Problem, order: Sequence[int], scale: Scale) -> None:
         self.problem, self.order, self.scale = problem, list(order), scale
         self.n, self.k = len(problem.graph.operators), len(order)

@@ -19,7 +19,7 @@ from ortools.sat.python import cp_model
 
 from optimizer.errors import InternalError
 from optimizer.problem import Problem
-from optimizer.search.cpsat.free_model import FreeModel
+from optimizer.search.cpsat.free_model import FreeModel, RevisitModel
 from optimizer.search.cpsat.memory import add_memory
 from optimizer.search.cpsat.objectives import add_energy, add_latency
 from optimizer.search.cpsat.plan_model import PlanModel
@@ -62,11 +62,17 @@ class Bound:
 def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) -> Bound:
     """Improve the pool's best plan for one objective until no order of processors can beat it, or time is up.
 
-    The bound holds for all contiguous plans in any order of processors, within all limits.
+    The bound holds for all plans of the problem's class (contiguous, unless a processor may be revisited) in any
+    order of processors, within all limits.
     """
     problem = pool.problem
     begin = time.monotonic()
     scale = Scale.of(problem)
+    if problem.non_contiguous:
+        revisit = RevisitModel(problem, scale, _interchangeable(problem))
+        value, closed = _prove_model(pool, objective, revisit, max(0.05, budget.left_s), budget)
+        value = min(max(value, known_bound), pool.best_value(objective))
+        return Bound(value, closed, "CP-SAT, any number of segments", time.monotonic() - begin)
     if len(problem.processors) > MAX_PERMUTED:
         free = FreeModel(problem, range(len(problem.processors)), scale)
         value, closed = _prove_model(pool, objective, free, max(0.05, budget.left_s), budget)
