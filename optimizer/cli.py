@@ -104,7 +104,8 @@ def cli(debug: bool) -> None:
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, max_latency: float | None,
     min_throughput: float | None, max_energy: float | None, max_memory: Sequence[str], pin: Sequence[str],
-    max_boards: int | None, non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, as_json: bool,
+    max_boards: int | None, non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
