@@ -41,6 +41,8 @@ class SolveOptions:
     seed: int = 0
     time_limit_s: float = 60.0
     workers: int | None = None
+    gap: float = 0.0
+    """Each objective is good enough when it is within this share of its bound."""
 
 
 def solve(
@@ -104,7 +106,7 @@ class _Run:
         """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
         still = len([o for o in self.options.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
-        budget = Budget(time.monotonic() + share, self._workers(), self.options.seed)
+        budget = Budget(time.monotonic() + share, self._workers(), self.options.seed, self.options.gap)
         self.bounds[objective] = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
 
     def grid(self) -> None:

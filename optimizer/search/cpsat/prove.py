@@ -38,11 +38,15 @@ _MAX_REFUSED = 200
 
 @dataclass(frozen=True)
 class Budget:
-    """Wall deadline (time.monotonic), threads and seed of a search."""
+    """Wall deadline (time.monotonic), threads and seed of a search; ``gap``: how far from the best is good enough.
+
+    With a gap of 1 the search ends at the first feasible plan, or with the proof that there is none.
+    """
 
     deadline: float
     workers: int
     seed: int
+    gap: float = 0.0
 
     @property
     def left_s(self) -> float:
@@ -195,7 +199,7 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
     stage.model.minimize(goal)
     deadline = time.monotonic() + seconds
     for _ in range(_MAX_REFUSED):
-        target = pool.best_value(objective) * (1 - _CUTOFF)
+        target = pool.best_value(objective) * (1 - max(_CUTOFF, budget.gap))
         if math.isfinite(target):
             stage.model.add(goal <= math.floor(target * per_unit))
         solver = _solver(budget, max(0.02, deadline - time.monotonic()))
@@ -239,6 +243,7 @@ def _solver(budget: Budget, seconds: float) -> cp_model.CpSolver:
     solver.parameters.num_workers = budget.workers
     solver.parameters.random_seed = budget.seed
     solver.parameters.catch_sigint_signal = False
+    solver.parameters.relative_gap_limit = budget.gap
     return solver
 
 
