@@ -1,4 +1,4 @@
-"""Infeasible is a result: which limits cannot be met, what they ask, what is possible, what would help."""
+"""Infeasible is a result: which limits clash, what they ask, what is possible, what would be enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ __all__ = ["Clash", "Infeasible", "NothingFound"]
 
 @dataclass(frozen=True)
 class Clash:
-    """One limit that no plan meets. ``demand`` is what is asked, ``bound`` the best that is possible, same unit."""
+    """One limit of a clashing set, and the smallest relaxation of it alone that makes a plan possible.
+
+    ``demand`` is the limit as given, ``bound`` what must at least be allowed (proven, all other limits held),
+    ``best`` what is enough (a plan was found), all in ``unit`` (periods in s for throughput). ``gap`` is
+    (best - bound) / best. None where it does not apply or was not settled in time.
+    """
 
     limit: str
     demand: float | None
@@ -17,21 +22,39 @@ class Clash:
     unit: str
     text: str
     help: str
+    best: float | None = None
+    gap: float | None = None
+    lever: str = ""
+    """The relaxation in words; empty where relaxing this limit alone does not help or was not settled."""
 
 
 @dataclass(frozen=True)
 class Infeasible:
-    """No plan of the class meets all limits. ``proven``: every order of processors was closed."""
+    """No plan of the class meets all limits; that is proven.
+
+    ``minimal``: it was also proven that leaving out any one of the clashing limits makes a plan possible (with
+    the other limits of the set; limits outside of the set left out).
+    """
 
     clashes: tuple[Clash, ...]
     plan_class: str
     method: str
     seconds: float
+    minimal: bool = False
 
     @property
     def text(self) -> str:
         lines = [f"No plan meets the limits ({self.plan_class}; {self.method})."]
+        if len(self.clashes) > 1:
+            names = " and ".join(c.limit for c in self.clashes)
+            why = "without any one of them a plan exists" if self.minimal else "a smaller set may clash as well"
+            lines.append(f"What cannot be met together: {names} ({why}).")
         lines += [f"- {c.text} {c.help}".rstrip() for c in self.clashes]
+        levers = [c.lever for c in self.clashes if c.lever]
+        if levers:
+            lines.append(
+                ("Any one of these is enough: " if len(levers) > 1 else "Enough: ") + ", or ".join(levers) + "."
+            )
         return "\n".join(lines)
 
 

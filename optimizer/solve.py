@@ -150,14 +150,15 @@ class _Run:
         proven = [b for b in self.bounds.values() if math.isinf(b.value) and b.complete]
         if not proven:
             return NothingFound(seconds, self.pool.closest())
-        clashes = find_clashes(self.problem, self.pool, self.options.time_limit_s, self.options.seed)
-        return Infeasible(clashes, plan_class(self.problem), proven[0].method, time.monotonic() - self.begin)
+        clashes, minimal = find_clashes(
+            self.problem, self.pool, self.options.time_limit_s, self.options.seed, self._workers()
+        )
+        seconds = time.monotonic() - self.begin
+        return Infeasible(clashes, plan_class(self.problem), proven[0].method, seconds, minimal)
 
     def front(self) -> Front:
         plans_of = plan_class(self.problem)
-        certificates = {
-            o: certificate(o, self.pool.best_value(o), bound, plans_of) for o, bound in self.bounds.items()
-        }
+        certificates = {o: certificate(o, self.pool.best_value(o), bound, plans_of) for o, bound in self.bounds.items()}
         plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
         return Front(
             plans=tuple(plans),

@@ -83,7 +83,8 @@ def _score_open(
 
     ``loose`` collects the bounds of plans that score worse than their bounds.
     """
-    scale = bounds.min(axis=0) + _SMALL
+    least = bounds.min(axis=0)
+    scale = np.where(np.isfinite(least), least, 1.0) + _SMALL  # inf where no route leads anywhere
     for index in np.argsort((bounds / scale).sum(axis=1), kind="stable").tolist():
         if time.monotonic() > deadline:
             return False
