@@ -164,9 +164,7 @@ def probe_link(raw: Mapping[str, Any], board: str, key: bytes, give_up: GiveUp) 
     messages = _whole(raw, "burst_messages", 2, MAX_PROBE_MESSAGES)
     burst_size = _whole(raw, "burst_size", 1, MAX_PROBE_BYTES)
     sizes = raw.get("sizes")
-    if not isinstance(sizes, list) or not all(
-        isinstance(s, int) and 0 <= s <= MAX_PROBE_BYTES for s in sizes
-    ):
+    if not isinstance(sizes, list) or not all(isinstance(s, int) and 0 <= s <= MAX_PROBE_BYTES for s in sizes):
         raise AgentError(ErrorCode.BAD_MESSAGE, f"sizes: expected numbers of 0 to {MAX_PROBE_BYTES}")
     payload = memoryview(bytearray(max([burst_size, *sizes])))
     try:

@@ -197,9 +197,7 @@ def _segment(raw: Any, where: str, tensors: Mapping[int, Tensor]) -> Segment:
     companions = _mapping(raw, "companions", where)
     if not all(isinstance(v, str) for v in companions.values()):
         _bad(f"{where}.companions", "expected hashes")
-    return Segment(
-        _get(raw, "name", str, where), _get(raw, "sha256", str, where), companions, inputs, outputs
-    )
+    return Segment(_get(raw, "name", str, where), _get(raw, "sha256", str, where), companions, inputs, outputs)
 
 
 def _steps(raw: Any, where: str) -> tuple[Step, ...]:
@@ -225,9 +223,7 @@ def parse_deployment(raw: Mapping[str, Any], board: str) -> Deployment:
     if raw.get("board") != board:
         raise AgentError(ErrorCode.WRONG_BOARD, f"this is board {board}, not {str(raw.get('board'))[:80]}")
     tensors = {t.id: t for t in (_tensor(r, f"{top}.tensors") for r in _list(raw, "tensors", top))}
-    segments = {
-        s.name: s for s in (_segment(r, f"{top}.segments", tensors) for r in _list(raw, "segments", top))
-    }
+    segments = {s.name: s for s in (_segment(r, f"{top}.segments", tensors) for r in _list(raw, "segments", top))}
     links = _mapping(raw, "out_links", top)
     deployment = Deployment(
         id=_get(raw, "id", str, top),
@@ -242,9 +238,7 @@ def parse_deployment(raw: Mapping[str, Any], board: str) -> Deployment:
         processors={k: _steps(v, f"{top}.processors") for k, v in _mapping(raw, "processors", top).items()},
         senders={k: _steps(v, f"{top}.senders") for k, v in _mapping(raw, "senders", top).items()},
         out_links={
-            k: OutLink(
-                k, _get(v, "to", str, top), _get(v, "host", str, top), _number(v, "port", 1, 65535, top)
-            )
+            k: OutLink(k, _get(v, "to", str, top), _get(v, "host", str, top), _number(v, "port", 1, 65535, top))
             for k, v in links.items()
         },
         in_links={k: InLink(k, _get(v, "from", str, top)) for k, v in _mapping(raw, "in_links", top).items()},

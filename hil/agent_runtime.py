@@ -105,9 +105,7 @@ class Runtime:
         }
 
     def _warm_up(self) -> None:
-        zeros = {
-            t.id: [aligned(t.shape, t.dtype)] for t in self.deployment.tensors.values() if t.origin == "input"
-        }
+        zeros = {t.id: [aligned(t.shape, t.dtype)] for t in self.deployment.tensors.values() if t.origin == "input"}
         try:
             for runner in self._runners(self._slots | zeros).values():
                 for _ in range(WARMUP_RUNS):
@@ -254,9 +252,7 @@ class Runtime:
             self.run.close()
         slots = self._slots | self._input_slots(mode)
         period = math.lcm(*(len(s) for s in self._stimuli.values())) if self._stimuli else 0
-        self.run = Run(
-            self.deployment, mode, frames, self._runners(slots), slots, self._out, self._in, period
-        )
+        self.run = Run(self.deployment, mode, frames, self._runners(slots), slots, self._out, self._in, period)
         if self.run.sink is not None:
             self.run.sink.output_connection = self._output
         self.run.start()

@@ -103,8 +103,7 @@ class FileStore:
         if self._problem is None and (self._written, self._hash.digest()) != (self._size, self._wanted):
             self._fail(
                 ErrorCode.HASH_MISMATCH,
-                f"{self._written} of {self._size} bytes, hash {self._hash.hexdigest()}, "
-                f"expected {self._wanted.hex()}",
+                f"{self._written} of {self._size} bytes, hash {self._hash.hexdigest()}, expected {self._wanted.hex()}",
             )
         if self._incoming is not None:
             try:
