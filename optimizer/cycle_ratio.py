@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["Arc", "has_deadlock", "maximum_cycle_ratio", "violated_cycle"]
+__all__ = ["Arc", "has_deadlock", "maximum_cycle_ratio", "stuck_cycle", "violated_cycle"]
 
 Arc = tuple[int, int, float, int]
 _RELATIVE_EPSILON = 1e-12
@@ -81,5 +81,10 @@ def _cycle_of(via: list[int], weights: list[tuple[int, int, float]], nodes: int)
 
 def has_deadlock(nodes: int, arcs: Sequence[Arc]) -> bool:
     """Whether some cycle holds no token (or fewer), so that its events wait for each other for ever."""
+    return stuck_cycle(nodes, arcs) is not None
+
+
+def stuck_cycle(nodes: int, arcs: Sequence[Arc]) -> list[int] | None:
+    """Arc positions of a cycle that holds no token (or fewer), whether its events take time or not; or None."""
     unit = [(i, j, 1.0, tokens) for i, j, _, tokens in arcs]
-    return violated_cycle(nodes, unit, float(nodes + 1)) is not None
+    return violated_cycle(nodes, unit, float(nodes + 1))

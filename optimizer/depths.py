@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from optimizer.cycle_ratio import Arc, maximum_cycle_ratio, violated_cycle
+from optimizer.cycle_ratio import Arc, maximum_cycle_ratio, stuck_cycle, violated_cycle
 from optimizer.evaluate import data_arcs, depth_arcs, order_arcs, resource_occupancy_s
 from optimizer.events import Events
 from optimizer.plan import Slot, Transfer
@@ -44,26 +44,35 @@ def smallest_depths(events: Events, orders: Mapping[str, Sequence[Slot]], transf
     allowed = target * (1 + _EPSILON)
     costs = [t.size_bytes * len(t.boards) for t in transfers]
     demands: list[Demand] = []
+    budget = _Budget(_MAX_NODES)
     while True:
         arcs = fixed + depth_arcs(events, depths)
-        cycle = violated_cycle(nodes, arcs, allowed)
+        cycle = violated_cycle(nodes, arcs, allowed) or stuck_cycle(nodes, arcs)
         if cycle is None:
             return depths
         demand = _demand(cycle, arcs, events, len(fixed), allowed)
         if not demand.transfers or sum(depths[t] for t in demand.transfers) >= demand.total:
             return depths  # only rounding is left
         demands.append(demand)
-        depths = cheapest_depths(costs, demands)
+        depths = cheapest_depths(costs, demands, budget)
 
 
 def _demand(cycle: Sequence[int], arcs: Sequence[Arc], events: Events, fixed: int, allowed: float) -> Demand:
     held = [events.depth_arcs[a - fixed][3] for a in cycle if a >= fixed]
     length = math.fsum(arcs[a][2] for a in cycle)
     others = sum(arcs[a][3] for a in cycle if a < fixed)
-    return Demand(frozenset(held), math.ceil(length / allowed - _EPSILON) - others)
+    frames = max(1, math.ceil(length / allowed - _EPSILON))  # also where nothing on the cycle takes time
+    return Demand(frozenset(held), frames - others)
 
 
-def cheapest_depths(costs: Sequence[int], demands: Sequence[Demand]) -> list[int]:
+@dataclass
+class _Budget:
+    """Nodes that branch and bound may still visit."""
+
+    nodes: int
+
+
+def cheapest_depths(costs: Sequence[int], demands: Sequence[Demand], budget: _Budget | None = None) -> list[int]:
     """Depths of at least 1 that meet all demands at the least total cost; lexicographically first among equals.
 
     Branch and bound on the transfers of an unmet demand. Beyond some thousand nodes the best so far is taken.
@@ -76,7 +85,7 @@ def cheapest_depths(costs: Sequence[int], demands: Sequence[Demand]) -> list[int
     shared = [d for d in demands if len(d.transfers) > 1]
     if all(_met(d, depths) for d in shared):
         return depths
-    search = _Search(costs, shared, _greedy(costs, shared, depths))
+    search = _Search(costs, shared, _greedy(costs, shared, depths), budget or _Budget(_MAX_NODES))
     search.branch(depths, sum(c * d for c, d in zip(costs, depths, strict=True)))
     return search.best
 
@@ -94,16 +103,17 @@ def _greedy(costs: Sequence[int], demands: Sequence[Demand], depths: Sequence[in
 
 
 class _Search:
-    def __init__(self, costs: Sequence[int], demands: Sequence[Demand], start: list[int]) -> None:
-        self.costs, self.demands = costs, demands
+    def __init__(self, costs: Sequence[int], demands: Sequence[Demand], start: list[int], budget: _Budget) -> None:
+        self.costs, self.demands, self.budget = costs, demands, budget
         self.best = start
         self.best_cost = sum(c * d for c, d in zip(costs, start, strict=True))
         self.seen: set[tuple[int, ...]] = set()
 
     def branch(self, depths: list[int], cost: int) -> None:
         key = tuple(depths)
-        if key in self.seen or len(self.seen) >= _MAX_NODES:
+        if key in self.seen or self.budget.nodes <= 0:
             return
+        self.budget.nodes -= 1
         self.seen.add(key)
         unmet = next((d for d in self.demands if not _met(d, depths)), None)
         if unmet is None:

@@ -115,3 +115,9 @@ class RevisitModel(_BooleanModel):
             later = self.model.new_bool_var("")
             self.model.add_bool_or(~later, begun, self.on[v][a])
             begun = later
+
+    def start_from(self, assignment: Assignment) -> None:
+        """Hint at an assignment: (n,) processor index by operator."""
+        for v, row in enumerate(self.on):
+            for q, var in enumerate(row):
+                self.model.add_hint(var, int(assignment[v]) == q)
