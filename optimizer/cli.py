@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from boards.errors import BoardsError, UnitError
-from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
-from optimizer.errors import InputError, InternalError, LimitError, OptimizerError
+from boards.errors import BoardsError
+from optimizer.cli_options import SHARE, TIME, limit_options
+from optimizer.errors import InputError, InternalError, OptimizerError
 from optimizer.infeasible import Infeasible
 from optimizer.plan import Front
 from optimizer.problem import Limits
@@ -24,26 +24,6 @@ _EPILOG = """\b
 Exit codes: 0 done, 1 internal error, 2 bad input, 3 infeasible (verify: does not hold), 4 nothing found in time,
             130 interrupted.
 """
-
-
-class _Quantity(click.ParamType):  # type: ignore[type-arg]
-    """A number with a unit."""
-
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
-        self.name, self.parse = name, parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, (int, float)):
-            return float(value)
-        try:
-            return self.parse(value)
-        except UnitError as e:
-            self.fail(str(e), param, ctx)
-
-
-TIME = _Quantity("TIME", parse_time)
-RATE = _Quantity("RATE", parse_rate)
-ENERGY = _Quantity("ENERGY", parse_energy)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
@@ -84,28 +64,19 @@ def cli(debug: bool) -> None:
     show_default=True,
     help="Objectives that span the front, with commas.",
 )
-@click.option("--max-latency", type=TIME, help="For example 50ms.")
-@click.option("--min-throughput", type=RATE, help="For example 20/s.")
-@click.option("--max-energy", type=ENERGY, help="Joules an inference, for example 2J.")
-@click.option(
-    "--max-memory",
-    multiple=True,
-    metavar="BOARD=ram:SIZE|flash:SIZE",
-    help="Memory that may be used, for example left=ram:320KiB. Can be repeated.",
-)
-@click.option("--pin", multiple=True, metavar="NODE=BOARD", help="Keep an operator on a board. Can be repeated.")
-@click.option("--boards", "max_boards", type=click.IntRange(min=1), help="Use at most this many boards.")
+@limit_options
 @click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--time-limit", type=TIME, default="60s", show_default=True, help="Wall time of the search.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads of CP-SAT (default: all cores).")
+@click.option(
+    "--gap", type=SHARE, default="0%", show_default=True, help="Stop when every objective is that close to its bound."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
-    model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, max_latency: float | None,
-    min_throughput: float | None, max_energy: float | None, max_memory: Sequence[str], pin: Sequence[str],
-    max_boards: int | None, non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None,
-    as_json: bool,
+    model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, limits: Limits,
+    non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
@@ -124,21 +95,10 @@ def solve(
         write_results,
     )  # fmt: skip
 
-    ram, flash = _memory_limits(max_memory)
-    limits = Limits(max_latency, min_throughput, max_energy, ram, flash, _pins(pin), max_boards)
     request = SolveRequest(
-        model,
-        system,
-        costs,
-        limits,
-        _objectives(objectives, prefer),
-        prefer,
-        seed,
-        time_limit,
-        batch,
-        workers,
-        non_contiguous,
-    )
+        model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers,
+        non_contiguous, gap,
+    )  # fmt: skip
     make_folder(out)
     with _progress() as tell:
         result = solve_request(request, tell)
@@ -159,27 +119,6 @@ def solve(
 def _objectives(text: str, prefer: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     return chosen if prefer == "knee" or prefer in chosen else (*chosen, prefer)
-
-
-def _memory_limits(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    found: dict[str, dict[str, int]] = {"ram": {}, "flash": {}}
-    for text in texts:
-        board, _, rest = text.partition("=")
-        kind, _, size = rest.partition(":")
-        if not board or kind not in found or not size:
-            raise LimitError("--max-memory is not usable", expected="BOARD=ram:SIZE or BOARD=flash:SIZE", got=text)
-        found[kind][board] = parse_bytes(size)
-    return found["ram"], found["flash"]
-
-
-def _pins(texts: Sequence[str]) -> dict[str, str]:
-    pins = {}
-    for text in texts:
-        operator, separator, board = text.rpartition("=")
-        if not separator or not operator or not board:
-            raise LimitError("--pin is not usable", expected="NODE=BOARD", got=text)
-        pins[operator] = board
-    return pins
 
 
 class _progress:  # noqa: N801  a context manager that is used like a function
@@ -210,9 +149,10 @@ def _console() -> Any:
 
 def _register() -> None:
     from optimizer.cli_model import inspect, split
+    from optimizer.explain_cli import explain
     from optimizer.verify_cli import verify
 
-    for command in (inspect, split, verify):
+    for command in (inspect, split, explain, verify):
         cli.add_command(command)
 
 

@@ -56,6 +56,8 @@ class SolveRequest:
     workers: int | None = None
     non_contiguous: bool = False
     """Whether plans may come back to a processor."""
+    gap: float = 0.0
+    """Stop when every objective is within this share of its bound."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
     """Solve. Raises InputError or boards.errors.BoardsError for bad input; infeasible is a result."""
     _check(request)
     problem = make_problem(request)
-    options = SolveOptions(request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers)
+    options = SolveOptions(
+        request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap
+    )
     return SolveResult(problem, solve(problem, options, progress))
 
 

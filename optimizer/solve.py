@@ -61,7 +61,7 @@ def solve(
         run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
     if not run.pool.feasible():
         return run.none_found()
-    if not run.exact:
+    if not run.exact and not options.gap:
         tell("filling the front", 0.7)
         run.stage("epsilon-grid", run.grid)
         tell("refining the front", 0.85)

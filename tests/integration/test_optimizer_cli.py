@@ -85,7 +85,9 @@ def test_one_board_is_a_reachable_answer(tmp_path: Path) -> None:
         ((MODEL, "--system", "demo", "--max-latency", "9ms", "--min-throughput", "200/s"), 3, "together"),
         ((MODEL, "--system", "demo", "--max-memory", "left=ram:70MB", "--max-memory", "right=ram:60MB"), 3,
          "Board right is too small"),
-        ((MODEL, "--system", "demo", "--boards", "1"), 3, "--boards"),
+        ((MODEL, "--system", "demo", "--boards", "1"), 3, "Enough: --boards 2"),
+        ((MODEL, "--system", "demo", "--gap", "500%"), 2, "500%"),
+        ((MODEL, "--system", "demo", "--gap", "1ms"), 2, "1ms"),
     ],
 )  # fmt: skip
 def test_bad_input_and_impossible_limits_are_told_in_a_paragraph(
@@ -140,6 +142,34 @@ def test_ctrl_c_ends_with_130_and_leaves_no_files(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_explain_says_what_would_be_enough_and_that_is_enough(tmp_path: Path) -> None:
+    limits = ["--system", "demo", "--min-throughput", "200/s"]
+    done = optimizer("explain", MODEL, *limits, "--max-latency", "9ms", "--json")
+    assert done.returncode == 3, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "infeasible"
+    assert answer["minimal"]
+    levers = {c["limit"]: c["lever"].split(" ") for c in answer["clashes"]}
+    assert set(levers) == {"--max-latency", "--min-throughput"}
+    done = optimizer("explain", MODEL, *limits, *levers["--max-latency"])
+    assert done.returncode == 0, done.stderr
+    assert "The limits can be met." in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_judges_a_plan_file(solved: Path, tmp_path: Path) -> None:
+    done = optimizer("verify", str(solved / "plan.json"))
+    assert done.returncode == 0, done.stdout
+    assert "The plan holds." in done.stdout
+    plan = json.loads((solved / "plan.json").read_text())
+    plan["score"]["energy_j"] *= 0.99
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    done = optimizer("verify", str(tmp_path / "plan.json"))
+    assert done.returncode == 3
+    assert "FAILS  score: energy_j" in done.stdout
+    assert optimizer("verify", str(tmp_path / "none.json")).returncode == 2
 
 
 def test_help_teaches() -> None:
