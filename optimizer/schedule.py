@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.cycle_ratio import maximum_cycle_ratio
+from optimizer.cycle_ratio import has_deadlock, maximum_cycle_ratio
 from optimizer.depths import smallest_depths
 from optimizer.evaluate import (
     Schedule,
@@ -31,6 +31,8 @@ __all__ = ["complete", "contiguous_segments"]
 
 Assignment = npt.NDArray[np.int64]
 _EPSILON = 1e-9
+_MOMENT = 1e-8
+"""Share of the period that parts activities of no duration: more than _EPSILON, less than anybody measures."""
 
 
 def contiguous_segments(problem: Problem, assignment: Assignment) -> tuple[Segment, ...] | None:
@@ -96,12 +98,26 @@ def best_orders(events: Events) -> dict[str, tuple[Slot, ...]]:
     Without rendezvous the busiest resource alone sets the period, whatever the lists; where an activity holds
     several resources at once, several placements are tried.
     """
-    starts = _frame_alone(events)
-    floor = max(resource_occupancy_s(events).values(), default=0.0)
-    candidates = [_staged(events, starts, floor)]
+    orders = _shortest(events, events)
+    if min(events.duration_s, default=1.0) <= 0 and _stuck(events, orders):
+        # Activities that take no time can stand at one instant in a ring of waits; a moment each parts them.
+        moment = _MOMENT * max(resource_occupancy_s(events).values())
+        return _shortest(replace(events, duration_s=tuple(max(d, moment) for d in events.duration_s)), events)
+    return orders
+
+
+def _shortest(placed: Events, events: Events) -> dict[str, tuple[Slot, ...]]:
+    """Lists made with the durations of ``placed``, the best by those of ``events``."""
+    starts = _frame_alone(placed)
+    floor = max(resource_occupancy_s(placed).values(), default=0.0)
+    candidates = [_staged(placed, starts, floor)]
     if any(len(r) > 1 for r in events.resources):
-        candidates += _rendezvous_orders(events, starts, floor)
+        candidates += _rendezvous_orders(placed, starts, floor)
     return min(candidates, key=lambda orders: _unbuffered_period(events, orders))
+
+
+def _stuck(events: Events, orders: Mapping[str, Sequence[Slot]]) -> bool:
+    return has_deadlock(len(events.names), data_arcs(events) + order_arcs(events, orders))
 
 
 def _unbuffered_period(events: Events, orders: Mapping[str, Sequence[Slot]]) -> float:

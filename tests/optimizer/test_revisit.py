@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from dataclasses import replace
@@ -81,11 +82,13 @@ def test_the_busiest_resource_alone_sets_the_period(seed: int, kind: str, k: int
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, k=st.integers(2, 3))
 def test_activities_that_take_no_time_wait_for_each_other_in_no_ring(seed: int, k: int) -> None:
-    base = random_problem(seed, n=14, k=k)
+    base = random_problem(seed, n=24, k=k)
     rows = {
         key: OperatorCost(0.0 if int(key[0][2:]) % 3 else 1.0, 0.0, "made") for key, _ in base.costs.operators.items()
     }
-    links = tuple(replace(link, bandwidth_bytes_per_s=1e18, setup_s=0.0, latency_s=0.0) for link in base.system.links)
+    free = {"bandwidth_bytes_per_s": math.inf, "setup_s": 0.0, "latency_s": 0.0}
+    free |= {"send_s_per_byte": 0.0, "receive_s_per_byte": 0.0}
+    links = tuple(replace(link, **free) for link in base.system.links)
     system = replace(base.system, links=links)
     plan = random_plan(Problem(base.graph, system, CostTable(rows), non_contiguous=True), seed)
     assert plan.score.period_s == pytest.approx(max(plan.score.occupancy_s.values()), rel=1e-6)
