@@ -150,9 +150,10 @@ def _console() -> Any:
 def _register() -> None:
     from optimizer.cli_model import inspect, split
     from optimizer.explain_cli import explain
+    from optimizer.sweep_cli import sweep
     from optimizer.verify_cli import verify
 
-    for command in (inspect, split, explain, verify):
+    for command in (inspect, split, explain, sweep, verify):
         cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ Where it is missing the test is skipped with the line that installs it; with CI=
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["needs_chromium", "needs_program", "needs_root"]
+__all__ = ["needs_chromium", "needs_package", "needs_program", "needs_root"]
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -44,6 +45,12 @@ def needs_program(name: str, install: str) -> str:
     if path is None:
         _missing(f"needs {name}: {install}")
     return path
+
+
+def needs_package(name: str, install: str) -> None:
+    """Go on only where a Python package is installed; ``install`` is the line that installs it."""
+    if importlib.util.find_spec(name) is None:
+        _missing(f"needs the package {name}: {install}")
 
 
 def _missing(reason: str) -> NoReturn:
