@@ -40,6 +40,9 @@ class Agent:
         self._listener = socket.create_server((host, port), backlog=MAX_CONNECTIONS)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
         self._wake_receive, self._wake_send = socket.socketpair()
+        for end in (self._listener, self._wake_receive, self._wake_send):
+            end.setblocking(False)
+        self._stopping = False
         self._store = FileStore()
         self._board = Board(name, key, self._store, threads, self._spawn)
         self._log = log
@@ -61,13 +64,23 @@ class Agent:
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self._wake_receive in ready:
-                    return
+                    self._wake_receive.recv(4096)
+                    if self._stopping:
+                        return
+                if self._listener not in ready:
+                    continue
                 with contextlib.suppress(OSError):  # the opener gave up between select and accept
                     sock, _ = self._listener.accept()
                     self._admit(Connection(sock))
 
+    @property
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`: the kernel may hand a signal to any thread, and `serve` must notice."""
+        return self._wake_send.fileno()
+
     def stop(self) -> None:
         """Make `serve` return; safe in a signal handler."""
+        self._stopping = True
         with contextlib.suppress(OSError):
             self._wake_send.send(b"x")
 

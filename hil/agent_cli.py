@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentStartError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_BAD_INPUT
-    with agent, _temporary(key_file.parent if options.key_file is None else None):
+    with _temporary(key_file.parent if options.key_file is None else None), agent, _signals_wake(agent):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         if options.exit_with_parent is not None:
@@ -115,6 +115,15 @@ def _key(bind: str, key_file: Path | None, name: str) -> tuple[bytes, Path]:
     folder = Path(tempfile.mkdtemp(prefix="edgecut-key-"))
     path = folder / f"{name.replace('/', '_')}.key"
     return write_key(path), path
+
+
+@contextlib.contextmanager
+def _signals_wake(agent: Agent) -> Iterator[None]:
+    before = signal.set_wakeup_fd(agent.wakeup_fd, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 @contextlib.contextmanager

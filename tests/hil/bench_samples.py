@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -267,7 +268,12 @@ class AgentProcess:
         command += ["--exit-with-parent", str(os.getpid()), *arguments]
         self.name = name
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -283,7 +289,12 @@ class AgentProcess:
         """Terminate and return what it wrote to its standard error."""
         if self.process.poll() is None:
             self.process.terminate()
-        _, errors = self.process.communicate(timeout=START_TIMEOUT_S)
+        try:
+            _, errors = self.process.communicate(timeout=START_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            self.process.send_signal(signal.SIGABRT)  # makes it print what its threads are at
+            _, errors = self.process.communicate()
+            raise RuntimeError(f"agent {self.name} does not stop: {errors}") from error
         return errors
 
 
