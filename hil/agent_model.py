@@ -59,6 +59,8 @@ def session_options(level: str, threads: int, *, arena: bool = True) -> Any:
     options.log_severity_level = 3
     # Threads that spin between two frames take the core from the threads that move tensors.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Otherwise x86 turns quantized int8 into uint8, and the parts differ from the whole by a quantum.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
     return options
 
 
