@@ -1,0 +1,134 @@
+"""The least max load of an instance in either class of plans, with proof: coarsen, order-DP, downset DP, CP-SAT."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from optimizer.max_load import MaxLoadProblem, MaxLoadResult, PlanClass, max_load, violations
+from optimizer.search.cpsat.max_load import search
+from optimizer.search.cpsat.prove import Budget
+from optimizer.search.max_load_downsets import downset_plan, downsets
+from optimizer.search.max_load_groups import Groups, coarsen
+from optimizer.search.max_load_order import order_plan, orders
+
+__all__ = ["OPTIMAL_GAP", "solve_max_load"]
+
+OPTIMAL_GAP = 1e-5
+"""Largest relative gap called optimal: what integer costs and sums of floats may lose."""
+_FLOAT_SHARE = 1e-9
+"""A plan counts as better if it is so by this share: sums of floats depend on their order."""
+_MOST_DOWNSETS = 100_000
+
+
+def solve_max_load(
+    problem: MaxLoadProblem,
+    plan_class: PlanClass,
+    *,
+    time_limit_s: float = 60.0,
+    workers: int = 2,
+    seed: int = 0,
+    most_downsets: int = _MOST_DOWNSETS,
+) -> MaxLoadResult:
+    """The best plan found and a bound that holds for every plan of the class.
+
+    "infeasible" is a result, proven; "unknown" means that the time was too short to find any plan.
+    """
+    begin = time.monotonic()
+    budget = Budget(begin + time_limit_s, workers, seed)
+    best = _first_plans(problem, plan_class, budget)
+    bound, method = _prove(best, most_downsets, budget)
+    if best.value is not None:
+        bound = min(bound, best.value)
+    return MaxLoadResult(
+        plan_class=plan_class,
+        value_ms=best.value,
+        bound_ms=bound,
+        status=_status(best.value, bound),
+        placement=best.placement,
+        method=method,
+        seconds=time.monotonic() - begin,
+    )
+
+
+@dataclass
+class _Best:
+    """The best plan so far, always of the class and within the limits, scored by ``max_load``."""
+
+    coarse: Groups
+    plan_class: PlanClass
+    value: float | None = None
+    devices: list[int] = field(default_factory=list)
+
+    @property
+    def placement(self) -> tuple[int, ...] | None:
+        return None if self.value is None else self.coarse.placement(self.devices)
+
+    def offer(self, devices: list[int]) -> bool:
+        """Keep it if it is better; whether it may be used at all."""
+        placement = self.coarse.placement(devices)
+        if violations(self.coarse.problem, placement, self.plan_class):
+            return False
+        value = max_load(self.coarse.problem, placement)
+        if self.value is None or value < self.value:
+            self.value, self.devices = value, devices
+        return True
+
+
+def _first_plans(problem: MaxLoadProblem, plan_class: PlanClass, budget: Budget) -> _Best:
+    """Plans along a few orders. A contiguous plan keeps the groups of the non-contiguous problem together, too."""
+    narrow = _Best(coarsen(problem, "contiguous"), "contiguous")
+    for order in orders(narrow.coarse):
+        found = order_plan(narrow.coarse, order, math.inf if narrow.value is None else narrow.value)
+        if found:
+            narrow.offer(found[1])
+        if budget.left_s <= 0:
+            break
+    if plan_class == "contiguous":
+        return narrow
+    free = _Best(coarsen(problem, "non-contiguous"), "non-contiguous")
+    placement = narrow.placement
+    if placement is not None:
+        free.offer(free.coarse.devices(placement))
+    return free
+
+
+def _prove(best: _Best, most_downsets: int, budget: Budget) -> tuple[float, str]:
+    """A bound for all plans of the class, and the method; improves ``best`` on the way."""
+    contiguous = best.plan_class == "contiguous"
+    if best.value == 0.0:
+        return 0.0, "no load can be below 0"
+    if contiguous:
+        # half of the time, so that CP-SAT has the other if this does not end
+        deadline = time.monotonic() + max(0.0, budget.left_s) / 2
+        sets = downsets(best.coarse, most_downsets, deadline)
+        below = math.inf if best.value is None else best.value * (1 - _FLOAT_SHARE)
+        proof = None if sets is None else downset_plan(sets, below, deadline)
+        if proof is not None and (proof[1] is None or best.offer(proof[1])):
+            return proof[0] * (1 - _FLOAT_SHARE), "downset DP"
+    known = None if best.value is None else (best.value, best.devices)
+    found = search(best.coarse, contiguous, known, best.offer, budget)
+    if found.status == "infeasible" and best.value is not None:
+        return best.value, "CP-SAT"
+    return max(found.bound_ms, _fluid(best.coarse)), "CP-SAT"
+
+
+def _fluid(coarse: Groups) -> float:
+    """Every group somewhere, transfers free, groups divisible: no plan is better."""
+    problem = coarse.problem
+    least = [
+        min(
+            g.cpu_ms if problem.cpus else math.inf,
+            g.accelerator_ms if problem.accelerators and g.supported else math.inf,
+        )
+        for g in coarse.groups
+    ]
+    return max(*least, sum(least) / problem.devices) * (1 - _FLOAT_SHARE)
+
+
+def _status(value: float | None, bound: float) -> Literal["optimal", "feasible", "infeasible", "unknown"]:
+    if value is None:
+        return "infeasible" if math.isinf(bound) else "unknown"
+    return "optimal" if bound >= value * (1 - OPTIMAL_GAP) else "feasible"
