@@ -50,6 +50,7 @@ def balance_many(problem: Problem, seconds: float, seed: int) -> Balance | None:
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
     solver.parameters.catch_sigint_signal = False
+    solver.parameters.presolve_inclusion_work_limit = 0  # see prove.py: that step loses optima
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None

@@ -270,6 +270,8 @@ def _solver(budget: Budget, seconds: float) -> cp_model.CpSolver:
     solver.parameters.num_workers = budget.workers
     solver.parameters.random_seed = budget.seed
     solver.parameters.catch_sigint_signal = False
+    # OR-Tools 9.15 loses optima in this step of presolve: it then claims to have proven what is not true.
+    solver.parameters.presolve_inclusion_work_limit = 0
     solver.parameters.relative_gap_limit = budget.gap
     return solver
 
