@@ -73,14 +73,21 @@ def cli(debug: bool) -> None:
 @click.option(
     "--gap", type=SHARE, default="0%", show_default=True, help="Stop when every objective is that close to its bound."
 )
+@click.option(
+    "--reproducible",
+    is_flag=True,
+    help="The same plan.json bit for bit: one thread, and a time limit in CP-SAT's deterministic seconds.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, limits: Limits,
-    non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float, as_json: bool,
+    non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
+    reproducible: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
     Writes plan.json (the preferred plan), front.json (all that are worth having) and report.html (look at it).
+    Ctrl-C ends the search early: what is best so far is written, with its bounds and marked as interrupted.
 
     \b
     optimizer solve zoo:efficientnet_b0 --system demo -o out
@@ -97,7 +104,7 @@ def solve(
 
     request = SolveRequest(
         model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers,
-        non_contiguous, gap,
+        non_contiguous, gap, reproducible, keep_on_interrupt=True,
     )  # fmt: skip
     make_folder(out)
     with _progress() as tell:
@@ -113,7 +120,13 @@ def solve(
 
         console = _console()
         console.print(solve_table(report_data(result.problem, result.outcome)))
+        if result.outcome.interrupted:
+            console.print(
+                "interrupted: the best plans so far; their certificates say how far from the best they may be"
+            )
         console.print(f"plan    {files.plan}\nfront   {files.front}\nreport  {files.report}", highlight=False)
+    if result.outcome.interrupted:
+        sys.exit(130)
 
 
 def _objectives(text: str, prefer: str) -> tuple[str, ...]:

@@ -107,6 +107,11 @@ class Certificate:
     plan_class: str
     method: str
     seconds: float
+    """Wall time of the proof."""
+    deterministic_s: float | None = None
+    """CP-SAT's deterministic time of the proof."""
+    seed: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,3 +140,7 @@ class Front:
     evaluations: int
     stages: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds by search stage."""
+    interrupted: bool = False
+    """Whether the search was ended by hand before it was done."""
+    reproducible: bool = False
+    """Whether the same call gives the same plan file again, which then says no wall times."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from optimizer.graph import Graph
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
 from optimizer.problem import Limits, Problem
+from optimizer.versions import versions
 
 __all__ = [
     "FRONT_SCHEMA",
@@ -55,17 +55,6 @@ class LoadedPlan:
         return self.problem.system
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
-    found = {}
-    for package in ("edgecut", "ortools", "pymoo", "onnx", "numpy"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write atomically; numbers must be finite."""
     write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -83,8 +72,9 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "limits": dataclasses.asdict(problem.limits),
         **_schedule_to_dict(graph, plan),
         "score": score_to_dict(plan.score),
-        "certificate": {o: certificate_to_dict(c) for o, c in front.certificates.items()},
+        "certificate": _certificates_to_dict(front),
         "status": plan.status,
+        "interrupted": front.interrupted,
         "prefer": front.prefer,
         "seed": front.seed,
         "versions": versions(),
@@ -140,6 +130,14 @@ def score_to_dict(score: Score) -> dict[str, Any]:
     }
 
 
+def _certificates_to_dict(front: Front) -> dict[str, Any]:
+    found = {o: certificate_to_dict(c) for o, c in front.certificates.items()}
+    if front.reproducible:
+        for fields in found.values():
+            del fields["seconds"]
+    return found
+
+
 def certificate_to_dict(certificate: Certificate) -> dict[str, Any]:
     """``value`` and ``bound`` are the minimised quantity: for "throughput" the period in seconds."""
     fields = dataclasses.asdict(certificate)
@@ -150,6 +148,7 @@ def certificate_to_dict(certificate: Certificate) -> dict[str, Any]:
 def certificate_from_dict(data: Mapping[str, Any]) -> Certificate:
     """The inverse of ``certificate_to_dict``. Raises TypeError or ValueError."""
     fields = {"plan_class" if k == "class" else k: v for k, v in data.items()}
+    fields.setdefault("seconds", 0.0)  # reproducible plans say no wall times
     for key in ("value", "bound", "gap", "seconds"):
         if fields[key] is not None:
             fields[key] = float(fields[key])
@@ -166,10 +165,10 @@ def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
         "prefer": front.prefer,
         "chosen": front.chosen,
         "seed": front.seed,
-        "seconds": front.seconds,
+        **({} if front.reproducible else {"seconds": front.seconds, "stages_s": dict(front.stages)}),
         "evaluations": front.evaluations,
-        "stages_s": dict(front.stages),
-        "certificate": {o: certificate_to_dict(c) for o, c in front.certificates.items()},
+        "interrupted": front.interrupted,
+        "certificate": _certificates_to_dict(front),
         "versions": versions(),
         "plans": [
             {**_schedule_to_dict(graph, plan), "score": score_to_dict(plan.score), "status": plan.status}

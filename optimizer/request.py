@@ -58,6 +58,9 @@ class SolveRequest:
     """Whether plans may come back to a processor."""
     gap: float = 0.0
     """Stop when every objective is within this share of its bound."""
+    reproducible: bool = False
+    keep_on_interrupt: bool = False
+    """See SolveOptions."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
     _check(request)
     problem = make_problem(request)
     options = SolveOptions(
-        request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap
-    )
+        request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap,
+        request.reproducible, request.keep_on_interrupt,
+    )  # fmt: skip
     return SolveResult(problem, solve(problem, options, progress))
 
 

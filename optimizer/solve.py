@@ -14,7 +14,7 @@ from optimizer.plan import Certificate, Front, Plan
 from optimizer.problem import Limits, Problem
 from optimizer.search.certify import certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
-from optimizer.search.cpsat import Bound, Budget, prove
+from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
@@ -43,6 +43,10 @@ class SolveOptions:
     workers: int | None = None
     gap: float = 0.0
     """Each objective is good enough when it is within this share of its bound."""
+    reproducible: bool = False
+    """One worker and deterministic budgets: the same plans again with the same OR-Tools on the same architecture."""
+    keep_on_interrupt: bool = False
+    """Ctrl-C ends the search with the best plans so far, where there are any; else it is raised."""
 
 
 def solve(
@@ -75,48 +79,60 @@ class _Run:
 
     def __init__(self, problem: Problem, options: SolveOptions) -> None:
         self.problem, self.options = problem, options
+        self.clock = Clock(deterministic=options.reproducible, keeps=options.keep_on_interrupt)
         self.begin = time.monotonic()
-        self.deadline = self.begin + options.time_limit_s
+        self.deadline = self.clock.now() + options.time_limit_s
         self.pool = Pool(problem, options.objectives)
         self.bounds: dict[str, Bound] = {}
         self.exact = False
         self.stages: dict[str, float] = {}
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
+        if self.clock.interrupted:
+            return
         start = time.monotonic()
-        work()
+        try:
+            work()
+        except KeyboardInterrupt:
+            if not self.clock.keeps:
+                raise
+            self.clock.interrupted = True
         self.stages[name] = time.monotonic() - start
 
     def seed_pool(self) -> None:
         for assignment in order_dp_candidates(self.problem):
             self.pool.score(assignment)
-            if time.monotonic() > self.deadline:
+            if self.clock.now() > self.deadline:
                 return
 
     def enumerate(self) -> None:
         if self.problem.non_contiguous:
             return  # every way to cut in two is the contiguous plans only
-        until = time.monotonic() + 0.3 * self._left()
+        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
         self.exact = enumerate_front(self.pool, until) is not None
 
     def _left(self) -> float:
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - self.clock.now())
+
+    def _budget(self, seconds: float, gap: float = 0.0) -> Budget:
+        return Budget(self.clock.now() + seconds, self._workers(), self.options.seed, gap, self.clock)
 
     def prove(self, objective: str) -> None:
         """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
         still = len([o for o in self.options.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
-        budget = Budget(time.monotonic() + share, self._workers(), self.options.seed, self.options.gap)
-        self.bounds[objective] = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
+        budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
+        bound = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
+        self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
-        until = time.monotonic() + 0.6 * self._left()
+        until = self.clock.now() + 0.6 * self._left()
         pairs = [(a, b) for a in self.options.objectives for b in self.options.objectives if a != b]
         cases = [(share, held, free) for share in _GRID for held, free in pairs]
         for number, (share, held, free) in enumerate(cases):
-            left = until - time.monotonic()
-            if left <= 0:
+            left = until - self.clock.now()
+            if left <= 0 or self.clock.interrupted:
                 return
             low = self.pool.best_value(held)
             high = max(objective_values(p.score, [held])[0] for p in self.pool.front())
@@ -124,8 +140,7 @@ class _Run:
             corner = Pool(limited, self.options.objectives)
             for plan in self.pool.front():
                 corner.score(assignment_of(self.problem, plan))
-            budget = Budget(time.monotonic() + left / (len(cases) - number), self._workers(), self.options.seed)
-            prove(corner, free, budget, known_bound=self.bounds[free].value)
+            prove(corner, free, self._budget(left / (len(cases) - number)), known_bound=self.bounds[free].value)
             best = corner.best(free)
             if best is not None:
                 self.pool.score(assignment_of(self.problem, best))
@@ -143,10 +158,13 @@ class _Run:
             order = list(dict.fromkeys(self.problem.processor_index[s.processor] for s in plan.segments))
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
-        refine(self.pool, domains, seeds, RefineOptions(self.deadline, self.options.seed))
+        deadline = math.inf if self.options.reproducible else self.deadline
+        refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
 
     def none_found(self) -> Infeasible | NothingFound:
         seconds = time.monotonic() - self.begin
+        if self.clock.interrupted:
+            raise KeyboardInterrupt
         proven = [b for b in self.bounds.values() if math.isinf(b.value) and b.complete]
         if not proven:
             return NothingFound(seconds, self.pool.closest())
@@ -158,7 +176,13 @@ class _Run:
 
     def front(self) -> Front:
         plans_of = plan_class(self.problem)
-        certificates = {o: certificate(o, self.pool.best_value(o), bound, plans_of) for o, bound in self.bounds.items()}
+        for objective in self.options.objectives:  # an interrupted search has not come to all of them
+            easy = Bound(simple_bound(self.problem, objective), False, "interrupted before the proof", 0.0)
+            self.bounds.setdefault(objective, easy)
+        certificates = {
+            o: certificate(o, self.pool.best_value(o), bound, plans_of, self.options.seed)
+            for o, bound in self.bounds.items()
+        }
         plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
         return Front(
             plans=tuple(plans),
@@ -169,6 +193,8 @@ class _Run:
             seconds=time.monotonic() - self.begin,
             evaluations=self.pool.evaluations,
             stages=self.stages,
+            interrupted=self.clock.interrupted,
+            reproducible=self.options.reproducible,
         )
 
 

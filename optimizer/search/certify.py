@@ -9,6 +9,7 @@ from optimizer.plan import Certificate, Plan
 from optimizer.problem import Problem
 from optimizer.search.cpsat import Bound
 from optimizer.search.pool import objective_values
+from optimizer.versions import versions
 
 __all__ = ["PLAN_CLASS", "PROVEN_GAP", "REVISIT_CLASS", "certificate", "mark", "plan_class"]
 
@@ -23,7 +24,9 @@ def plan_class(problem: Problem) -> str:
     return REVISIT_CLASS if problem.non_contiguous else PLAN_CLASS
 
 
-def certificate(objective: str, best: float, bound: Bound, plans: str = PLAN_CLASS) -> Certificate:
+def certificate(
+    objective: str, best: float, bound: Bound, plans: str = PLAN_CLASS, seed: int | None = None
+) -> Certificate:
     """Certificate of one objective; ``best`` is the least value found of the minimised quantity.
 
     ``plans``: the class of plans the bound holds for.
@@ -40,6 +43,9 @@ def certificate(objective: str, best: float, bound: Bound, plans: str = PLAN_CLA
         plan_class=plans,
         method=bound.method,
         seconds=bound.seconds,
+        deterministic_s=bound.deterministic_s,
+        seed=seed,
+        versions=versions(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from boards.board import Board
 from optimizer.problem import Limits, Problem
@@ -61,7 +62,8 @@ def without(problem: Problem, items: Iterable[Item]) -> Problem:
         elif item.kind == "--pin":
             limits = replace(limits, pins={o: b for o, b in limits.pins.items() if o != item.subject})
         else:
-            limits = replace(limits, **{_FIGURES[item.kind]: None})
+            nothing: dict[str, Any] = {_FIGURES[item.kind]: None}
+            limits = replace(limits, **nothing)
     memory = problem.limits
     limits = replace(limits, max_ram_bytes=memory.max_ram_bytes, max_flash_bytes=memory.max_flash_bytes)
     return replace(problem, limits=limits)

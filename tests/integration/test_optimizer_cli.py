@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -130,18 +131,49 @@ def test_too_little_time_to_find_anything_is_exit_code_4(tmp_path: Path) -> None
     assert "--time-limit" in done.stderr
 
 
-def test_ctrl_c_ends_with_130_and_leaves_no_files(tmp_path: Path) -> None:
+def interrupted(after_s: float, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ctrl-C after some seconds."""
     process = subprocess.Popen(
-        [*COMMAND, "solve", "zoo:googlenet", "--system", "four-heterogeneous", "-o", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*COMMAND, "solve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(4.0)
+    time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def test_ctrl_c_writes_the_best_so_far_with_its_bound(tmp_path: Path) -> None:
+    done = interrupted(8.0, "zoo:googlenet", "--system", "four-heterogeneous", "-o", str(tmp_path))
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stdout
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["interrupted"] is True
+    assert json.loads((tmp_path / "front.json").read_text())["interrupted"] is True
+    certificate = plan["certificate"]["throughput"]
+    assert 0 < certificate["bound"] <= certificate["value"]
+    assert optimizer("verify", str(tmp_path / "plan.json")).returncode == 0
+
+
+def test_ctrl_c_before_there_is_a_plan_writes_nothing(tmp_path: Path) -> None:
+    done = interrupted(
+        5.0, "zoo:googlenet", "--system", "four-heterogeneous", "--min-throughput", "1e6/s", "-o", str(tmp_path)
+    )
+    assert done.returncode in (3, 130), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("system", ["demo", "four-heterogeneous"])
+def test_reproducible_plans_are_equal_byte_for_byte(system: str, tmp_path: Path) -> None:
+    """Two processes with other hash seeds and another number of threads."""
+    for number, name in enumerate(("first", "second")):
+        done = subprocess.run(
+            [*COMMAND, "solve", "zoo:squeezenet1_1", "--system", system, "--reproducible", "--time-limit", "6s",
+             "--workers", str(number + 1), "-o", str(tmp_path / name)],
+            capture_output=True, text=True, timeout=240, check=False, env={**os.environ, "PYTHONHASHSEED": str(number)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "first" / "plan.json").read_bytes() == (tmp_path / "second" / "plan.json").read_bytes()
+    assert (tmp_path / "first" / "front.json").read_bytes() == (tmp_path / "second" / "front.json").read_bytes()
 
 
 def test_explain_says_what_would_be_enough_and_that_is_enough(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ortools.sat.python import cp_model
@@ -29,7 +29,7 @@ from optimizer.search.cpsat.stage_model import StageModel
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.revisit import balance_two
 
-__all__ = ["MAX_PERMUTED", "Bound", "Budget", "prove"]
+__all__ = ["MAX_PERMUTED", "Bound", "Budget", "Clock", "prove"]
 
 MAX_PERMUTED = 4
 """Orders of processors are enumerated up to this many processors."""
@@ -40,21 +40,40 @@ _BALANCE_SHARE = 0.4
 """Share of the time for the balance of more than two processors."""
 
 
+@dataclass
+class Clock:
+    """What one search has used so far, shared by all its budgets.
+
+    ``deterministic``: budgets count CP-SAT's deterministic seconds instead of wall time. ``keeps``: Ctrl-C ends a
+    proof like a time-out and is noted in ``interrupted``, instead of being raised.
+    """
+
+    deterministic: bool = False
+    keeps: bool = False
+    used_s: float = 0.0
+    interrupted: bool = False
+
+    def now(self) -> float:
+        return self.used_s if self.deterministic else time.monotonic()
+
+
 @dataclass(frozen=True)
 class Budget:
-    """Wall deadline (time.monotonic), threads and seed of a search; ``gap``: how far from the best is good enough.
+    """Deadline by the clock, threads and seed of a search; ``gap``: how far from the best is good enough.
 
-    With a gap of 1 the search ends at the first feasible plan, or with the proof that there is none.
+    The clock is time.monotonic unless one is given. With a gap of 1 the search ends at the first feasible plan, or
+    with the proof that there is none.
     """
 
     deadline: float
     workers: int
     seed: int
     gap: float = 0.0
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def left_s(self) -> float:
-        return self.deadline - time.monotonic()
+        return 0.0 if self.clock.interrupted else self.deadline - self.clock.now()
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,7 @@ class Bound:
     complete: bool
     method: str
     seconds: float
+    deterministic_s: float = 0.0
 
 
 def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) -> Bound:
@@ -113,7 +133,7 @@ def _prove_revisit(pool: Pool, objective: str, budget: Budget, known_bound: floa
     balance = None
     if objective == "throughput":
         balance = balance_two(problem, pool.best_value(objective))
-        if len(problem.processors) > 2:
+        if len(problem.processors) > 2 and not budget.clock.deterministic:  # it counts wall time
             balance = balance_many(problem, max(0.05, _BALANCE_SHARE * budget.left_s), budget.seed)
     if balance is not None:
         known_bound = max(known_bound, balance.bound_s)
@@ -224,13 +244,13 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
     goal, per_unit = _objective(stage, objective, stage.scale)
     _add_limits(stage, objective, goal, pool.problem, stage.scale)
     stage.model.minimize(goal)
-    deadline = time.monotonic() + seconds
+    deadline = budget.clock.now() + seconds
     for _ in range(_MAX_REFUSED):
         target = pool.best_value(objective) * (1 - max(_CUTOFF, budget.gap))
         if math.isfinite(target):
             stage.model.add(goal <= math.floor(target * per_unit))
-        solver = _solver(budget, max(0.02, deadline - time.monotonic()))
-        status = _run(solver, stage.model, _Watcher(stage, pool))
+        solver = _solver(budget, max(0.02, deadline - budget.clock.now()))
+        status = _run(solver, stage.model, _Watcher(stage, pool), budget.clock)
         if status == cp_model.INFEASIBLE:
             return (target if math.isfinite(target) else math.inf), True
         bound = solver.best_objective_bound / per_unit
@@ -238,7 +258,7 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
             return max(0.0, bound), False
         plan = pool.score(stage.assignment(solver))
         refused = plan is None or bool(plan.score.violations)
-        if not refused or time.monotonic() > deadline:
+        if not refused or budget.clock.now() > deadline:
             return bound, not refused
         _cut_off(stage, solver)
     return bound, False
@@ -266,8 +286,11 @@ def _add_limits(stage: PlanModel, objective: str, goal: Expression, problem: Pro
 
 def _solver(budget: Budget, seconds: float) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = seconds
-    solver.parameters.num_workers = budget.workers
+    if budget.clock.deterministic:
+        solver.parameters.max_deterministic_time = seconds
+    else:
+        solver.parameters.max_time_in_seconds = seconds
+    solver.parameters.num_workers = 1 if budget.clock.deterministic else budget.workers
     solver.parameters.random_seed = budget.seed
     solver.parameters.catch_sigint_signal = False
     # OR-Tools 9.15 loses optima in this step of presolve: it then claims to have proven what is not true.
@@ -277,9 +300,7 @@ def _solver(budget: Budget, seconds: float) -> cp_model.CpSolver:
 
 
 def _run(
-    solver: cp_model.CpSolver,
-    model: cp_model.CpModel,
-    watcher: cp_model.CpSolverSolutionCallback | None = None,
+    solver: cp_model.CpSolver, model: cp_model.CpModel, watcher: cp_model.CpSolverSolutionCallback, clock: Clock
 ) -> int:
     """Solve in a thread, so that Ctrl-C reaches us at once and stops the solver instead of being swallowed."""
     result: list[int] = []
@@ -298,9 +319,12 @@ def _run(
     except KeyboardInterrupt:
         solver.stop_search()
         done.wait()
-        raise
+        if not clock.keeps:
+            raise
+        clock.interrupted = True
     if not result:
         raise InternalError("CP-SAT ended without a status")
+    clock.used_s += round(float(solver.response_proto.deterministic_time), 6)  # its last digits vary
     return result[0]
 
 
