@@ -20,7 +20,7 @@ from optimizer.sweep_case import Answer, Case, solve_case
 
 __all__ = ["DaskCluster", "Finished", "Processes", "Runner"]
 
-_CONNECT_S = 15.0
+_CONNECT_S = 10.0
 """How long a cluster may take to answer, and to have its first worker."""
 _INSTALL = "pip install 'edgecut[dask]'"
 
@@ -206,7 +206,7 @@ def _on_cluster(client: Any, cases: Sequence[Case]) -> Iterator[Finished]:
 
     futures = {client.submit(solve_case, case, key=f"edgecut-{case.key}", pure=False): case for case in cases}
     try:
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             case = futures.pop(future)
             if future.status == "finished":
                 yield Finished(case, future.result())

@@ -30,7 +30,7 @@ prefer: [throughput, latency]
 time_limit: 5s
 """
 LONG = GRID.replace("zoo:squeezenet1_1", "zoo:squeezenet1_1, zoo:googlenet").replace(
-    "systems: [demo", "systems: [four-heterogeneous"
+    "time_limit: 5s", "time_limit: 1500ms"
 )
 
 
@@ -128,7 +128,7 @@ def test_killed_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
     kept = answers(tmp_path)
-    (tmp_path / "grid.yaml").write_text(LONG.replace("time_limit: 5s", "time_limit: 5s\nname: another page"))
+    (tmp_path / "grid.yaml").write_text(LONG.replace("time_limit: 1500ms", "time_limit: 1500ms\nname: another page"))
     done = sweep(tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"({len(kept)} done before)" in done.stdout
