@@ -61,3 +61,10 @@ def test_comparison_never_finds_a_pair_slower_than_its_boards(tmp_path: Path) ->
     assert len(pairs) == 6
     # Frames enter at the first board: staying there is always allowed.
     assert all(found[names] >= alone[names[0]] for names in pairs)
+
+
+def test_sweep_names_the_winners_and_what_is_impossible(tmp_path: Path) -> None:
+    out = run("04_sweep.py", tmp_path)
+    assert len(re.findall(r"^\S+ +(?:free|40 ms) +\S+ +[\d.]+ /s$", out, re.MULTILINE)) == 4
+    assert re.search(r"^mobilenet_v2 +40 ms +two-raspberry-pis +impossible: .*latency", out, re.MULTILINE)
+    assert (tmp_path / "sweep/index.html").is_file()
