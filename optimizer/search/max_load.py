@@ -109,14 +109,17 @@ def _prove(best: _Best, most_downsets: int, budget: Budget) -> tuple[float, str]
         if proof is not None and (proof[1] is None or best.offer(proof[1])):
             return proof[0] * (1 - _FLOAT_SHARE), "downset DP"
     known = None if best.value is None else (best.value, best.devices)
-    found = search(best.coarse, contiguous, known, best.offer, budget)
+    simple = _simple_bound(best.coarse, best.value)
+    found = search(best.coarse, contiguous, known, best.offer, budget, simple)
     if found.status == "infeasible" and best.value is not None:
         return best.value, "CP-SAT"
-    return max(found.bound_ms, _fluid(best.coarse)), "CP-SAT"
+    if simple > found.bound_ms:
+        return simple, "fluid or pigeonhole bound"
+    return found.bound_ms, "CP-SAT"
 
 
-def _fluid(coarse: Groups) -> float:
-    """Every group somewhere, transfers free, groups divisible: no plan is better."""
+def _simple_bound(coarse: Groups, known: float | None) -> float:
+    """The better of the fluid bound (transfers free, groups divisible) and the pigeonhole bound."""
     problem = coarse.problem
     least = [
         min(
@@ -125,7 +128,29 @@ def _fluid(coarse: Groups) -> float:
         )
         for g in coarse.groups
     ]
-    return max(*least, sum(least) / problem.devices) * (1 - _FLOAT_SHARE)
+    fluid = max(*least, sum(least) / problem.devices)
+    return max(fluid, _pigeonhole(coarse, math.inf if known is None else known)) * (1 - _FLOAT_SHARE)
+
+
+def _pigeonhole(coarse: Groups, known: float) -> float:
+    """Of the q dearest groups that no CPU could run in less than ``known``, one of k accelerators has q / k or more.
+
+    So its load is at least the sum of the q / k cheapest of them; the bound holds for plans better than ``known``,
+    and is never more than ``known``.
+    """
+    problem = coarse.problem
+    if problem.accelerators == 0:
+        return 0.0
+    times = sorted(
+        (g.accelerator_ms for g in coarse.groups if g.supported and (problem.cpus == 0 or g.cpu_ms >= known)),
+        reverse=True,
+    )
+    bounds = [
+        math.fsum(times[count - share : count])
+        for share in range(1, len(times) // problem.accelerators + 2)
+        if (count := (share - 1) * problem.accelerators + 1) <= len(times)
+    ]
+    return min(known, max(bounds, default=0.0))
 
 
 def _status(value: float | None, bound: float) -> Literal["optimal", "feasible", "infeasible", "unknown"]:

@@ -147,3 +147,12 @@ def test_time_too_short_is_no_proof() -> None:
     result = solve_max_load(problem, "non-contiguous", time_limit_s=0.01)
     assert result.value_ms is not None and result.bound_ms <= result.value_ms
     assert result.status in ("feasible", "optimal")
+
+
+def test_pigeonhole_bounds_near_equal_groups() -> None:
+    nodes = tuple(LoadNode(f"n{i}", 3.0 + 0.01 * (i * 7 % 13), 100.0, 0.0, out_ms=0.001) for i in range(13))
+    problem = MaxLoadProblem("equal", nodes, tuple((i, i + 1) for i in range(12)), 4, 1)
+    result = solve_max_load(problem, "non-contiguous", time_limit_s=0.01)
+    four_cheapest = sum(sorted(n.accelerator_ms for n in nodes)[:4])
+    assert four_cheapest * (1 - 1e-6) <= result.bound_ms
+    assert result.value_ms is not None and result.bound_ms <= result.value_ms

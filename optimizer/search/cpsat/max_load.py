@@ -54,10 +54,12 @@ def search(
     known: tuple[float, Sequence[int]] | None,
     accept: Callable[[list[int]], bool],
     budget: Budget,
+    at_least_ms: float = 0.0,
 ) -> Search:
     """Look for better plans than the known one (value in ms, device by group) until there is none.
 
-    ``accept`` gets each plan, keeps the best, and says whether it may be used; one that may not is cut off.
+    ``at_least_ms`` is a bound that is known already. ``accept`` gets each plan, keeps the best, and says whether it
+    may be used; one that may not is cut off.
     """
     whole = sum(max(g.accelerator_ms, g.cpu_ms) for g in coarse.groups) + sum(n.ms for n in coarse.nets)
     scale = known[0] if known else whole
@@ -66,6 +68,9 @@ def search(
     if known:
         model.model.add(model.goal <= units.up(known[0]))
         model.hint(known[1])
+    if math.isfinite(at_least_ms):
+        # the model's plans are cheaper than the true ones by what flooring takes, at most one unit an item
+        model.model.add(model.goal >= units.down(at_least_ms) - len(coarse.groups) - len(coarse.nets))
     model.model.minimize(model.goal)
     while True:
         solver = cp_model.CpSolver()
