@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE")
     parser.add_argument("--time-limit", type=float, default=28.0, help="seconds an instance and class")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=8, help="kinds of search; more than cores pays (default 8)")
     parser.add_argument("--class", dest="plan_class", choices=CLASSES, help="only this class")
     given = parser.parse_args()
     code = 0
