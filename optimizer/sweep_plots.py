@@ -36,7 +36,7 @@ def model_plot(model: str, found: Sequence[Row], systems: Sequence[str]) -> str:
     parts += _grid(x_axis, y_axis)
     for colour, point in sorted(backdrop):
         x, y = _at(x_axis, y_axis, point)
-        parts.append(f'<circle class="dim b{colour % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>')
+        parts.append(f'<circle class="dim b{colour % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>')
     marks = sorted(zip(places, solved, strict=True), key=lambda mark: (mark[0], systems.index(mark[1].system)))
     for (point, system), same in groupby(marks, key=lambda mark: (mark[0], mark[1].system)):
         x, y = _at(x_axis, y_axis, point)

@@ -131,6 +131,15 @@ def test_page_names_infeasible_cases_with_every_reason(sweep: Sweep) -> None:
     assert "2 cases without an answer" in text
 
 
+def test_unfinished_sweep_claims_nothing_about_the_rest() -> None:
+    case = make_case()
+    done = page(sweep_of((case, solved(case))))
+    half = page(sweep_of((case, solved(case)), (make_case(seed=1), None)))
+    assert "every limit can be met" in done
+    assert "every limit can be met" not in half
+    assert "none so far" in half
+
+
 def test_names_are_escaped() -> None:
     case = make_case(limits_name="<script>alert(1)</script>")
     text = page(sweep_of((case, solved(case)), name='"><img src=x>'))
