@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Certificate", "Front", "Hop", "MemoryUse", "Plan", "Score", "Segment", "Slot", "Transfer"]
+__all__ = ["ArenaLayout", "Certificate", "Front", "Hop", "MemoryUse", "Plan", "Score", "Segment", "Slot", "Transfer"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,23 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class ArenaLayout:
+    """Where the tensors of a segment's arena stand. Buffers count rounded up to ``alignment``."""
+
+    size_bytes: int
+    peak_bytes: int
+    """Largest sum of live buffers: no layout of this order of operators is smaller."""
+    alignment: int
+    offsets: Mapping[int, int]
+    """Bytes from the start of the arena by tensor index; tensors worked in place share theirs."""
+
+    @property
+    def excess_bytes(self) -> int:
+        """How far the layout misses the bound."""
+        return self.size_bytes - self.peak_bytes
+
+
+@dataclass(frozen=True)
 class Plan:
     """A complete schedule. ``orders`` is by resource name: processor key or link medium."""
 
@@ -124,6 +141,8 @@ class Plan:
     score: Score
     status: str = "heuristic"
     """"proven (throughput)" and the like where this plan attains a proven optimum, else "heuristic"."""
+    arenas: Mapping[str, ArenaLayout] = field(default_factory=dict)
+    """By segment name; empty for plans that are not reported on their own."""
 
 
 @dataclass(frozen=True)

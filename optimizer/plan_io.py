@@ -16,7 +16,7 @@ from optimizer.costs_io import costs_from_dict, costs_to_dict
 from optimizer.errors import PlanError
 from optimizer.graph import Graph
 from optimizer.onnx_model import load_graph
-from optimizer.plan import Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
+from optimizer.plan import ArenaLayout, Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
 from optimizer.problem import Limits, Problem
 from optimizer.versions import versions
 
@@ -71,6 +71,7 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "costs": costs_to_dict(problem.costs),
         "limits": dataclasses.asdict(problem.limits),
         **_schedule_to_dict(graph, plan),
+        "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
         "score": score_to_dict(plan.score),
         "certificate": _certificates_to_dict(front),
         "status": plan.status,
@@ -115,6 +116,25 @@ def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
             for resource, slots in plan.orders.items()
         },
     }
+
+
+def _arena_to_dict(graph: Graph, layout: ArenaLayout) -> dict[str, Any]:
+    return {
+        "size_bytes": layout.size_bytes,
+        "peak_bytes": layout.peak_bytes,
+        "excess_bytes": layout.excess_bytes,
+        "alignment": layout.alignment,
+        "offsets": {graph.tensors[t].name: offset for t, offset in layout.offsets.items()},
+    }
+
+
+def _arena(graph: Graph, data: Mapping[str, Any]) -> ArenaLayout:
+    return ArenaLayout(
+        size_bytes=int(data["size_bytes"]),
+        peak_bytes=int(data["peak_bytes"]),
+        alignment=int(data["alignment"]),
+        offsets={graph.tensor_index[name]: int(offset) for name, offset in data["offsets"].items()},
+    )
 
 
 def score_to_dict(score: Score) -> dict[str, Any]:
@@ -299,6 +319,7 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
             occupancy_s={name: float(v) for name, v in score["occupancy_s"].items()},
         ),
         status=str(data["status"]),
+        arenas={_text(name): _arena(graph, layout) for name, layout in data.get("arenas", {}).items()},
     )
 
 

@@ -17,6 +17,7 @@ from boards.board import Link, ProcessorRef, System
 from optimizer.costs import CostTable
 from optimizer.errors import CostError, LimitError
 from optimizer.graph import Graph
+from optimizer.memory_order import OrderFound, always_live
 
 __all__ = ["Limits", "Problem", "Tables"]
 
@@ -88,6 +89,16 @@ class Problem:
     def peaks(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], int]:
         """Arena peaks that ``evaluate`` has worked out, by processor, operators and crossing outputs."""
         return {}
+
+    @cached_property
+    def lowest_orders(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], OrderFound]:
+        """Orders of segments with the lowest peak found, by processor, operators and crossing outputs."""
+        return {}
+
+    @cached_property
+    def always_live(self) -> npt.NDArray[np.bool_]:
+        """(t, n) True where a tensor is in memory while an operator runs, whatever the order."""
+        return always_live(self.graph)
 
     @cached_property
     def processors(self) -> tuple[ProcessorRef, ...]:

@@ -24,6 +24,7 @@ from optimizer.evaluate import (
     resource_occupancy_s,
 )
 from optimizer.events import Events, build_events, build_transfers
+from optimizer.memory_plan import with_lowest_peaks
 from optimizer.plan import Segment, Slot, Transfer
 from optimizer.problem import Problem
 
@@ -78,14 +79,27 @@ def _precedence(problem: Problem, assignment: Assignment) -> dict[int, set[int]]
 def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:
     """Orders, stages and depths for the segments: the shortest period we find, then latency, then buffers.
 
+    Where a board's RAM is too small, its segments run their operators in the order with the lowest peak.
     Raises UnroutableError.
     """
     transfers = build_transfers(problem, segments)
     events = build_events(problem, segments, transfers)
     orders = best_orders(events)
     depths = smallest_depths(events, orders, transfers)
-    schedule = Schedule(tuple(segments), _with_depths(transfers, depths), orders)
-    return _fit_memory(problem, schedule, events)
+    wanted = Schedule(tuple(segments), _with_depths(transfers, depths), orders)
+    fitted = _fit_memory(problem, wanted, events)
+    if fitted.transfers != wanted.transfers and _never_runs(events, fitted):
+        orders = _frame_by_frame(events, _frame_alone(events))
+        depths = smallest_depths(events, orders, transfers)
+        wanted = replace(wanted, transfers=_with_depths(transfers, depths), orders=orders)
+        return _fit_memory(problem, wanted, events)
+    return fitted
+
+
+def _never_runs(events: Events, schedule: Schedule) -> bool:
+    """Whether depths too small for the stages of the lists make activities wait for each other."""
+    arcs = data_arcs(events) + order_arcs(events, schedule.orders)
+    return has_deadlock(len(events.names), arcs + depth_arcs(events, [t.depth for t in schedule.transfers]))
 
 
 def _with_depths(transfers: Sequence[Transfer], depths: Sequence[int]) -> tuple[Transfer, ...]:
@@ -263,11 +277,16 @@ def _rendezvous_orders(events: Events, starts: Sequence[float], floor: float) ->
             found.append(orders)
             if _unbuffered_period(events, orders) <= floor * (1 + _EPSILON):
                 break
+    return [*found, _frame_by_frame(events, starts)]
+
+
+def _frame_by_frame(events: Events, starts: Sequence[float]) -> dict[str, tuple[Slot, ...]]:
+    """Lists in single-frame order with all stages equal: they run with one buffer each."""
     flat: dict[str, list[Slot]] = {}
     for i in _sequence(events, starts):
         for r in events.resources[i]:
             flat.setdefault(r, []).append(Slot(events.names[i], 0))
-    return [*found, {r: tuple(s) for r, s in flat.items()}]
+    return {r: tuple(s) for r, s in flat.items()}
 
 
 def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str, tuple[Slot, ...]] | None:
@@ -324,11 +343,15 @@ def _first_fit(
 
 
 def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedule:
-    """Where buffers overfill a board's RAM, give up depth there, dearest tensor first."""
+    """Where a board's RAM is overfull, order its operators anew; then give up depth there, dearest tensor first."""
     depths = [t.depth for t in schedule.transfers]
+    reordered = False
     while True:
         use = memory_use(problem, schedule)
         full = {name for name, m in use.items() if m.ram_bytes > m.ram_available_bytes}
+        if full and not reordered:
+            schedule, reordered = with_lowest_peaks(problem, schedule, full), True
+            continue
         candidates = [i for i, t in enumerate(schedule.transfers) if depths[i] > 1 and full.intersection(t.boards)]
         if not candidates:
             return schedule

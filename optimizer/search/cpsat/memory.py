@@ -1,4 +1,4 @@
-"""Memory in the bounding models: weights, buffers of at least one frame, live tensors at every position."""
+"""Memory in the bounding models: weights, buffers of at least one frame, tensors that are live in every order."""
 
 from __future__ import annotations
 
@@ -81,22 +81,22 @@ def _buffers(m: PlanModel, name: str, stages: list[int]) -> Expression:
 
 
 def _arena(m: PlanModel, s: int, base: Expression, runtime: int, ram: int) -> None:
-    """Live tensors of one segment at every position of the graph's order, beside weights and buffers."""
-    graph = m.problem.graph
+    """What is live beside each operator of one segment whatever their order, beside weights and buffers.
+
+    A path between two operators of a contiguous plan's segment stays in the segment, so a tensor on it is live there.
+    """
+    graph, live = m.problem.graph, m.problem.always_live
     in_place = m.problem.processors[m.order[s]].board.in_place
     inner: dict[int, cp_model.IntVar] = {}
     for t, tensor in enumerate(graph.tensors):
         if tensor.producer is not None and not tensor.is_output:
             inner[t] = m.model.new_bool_var("")
             m.model.add(inner[t] >= m.x(tensor.producer, s) - m.touches(t, s))
-    last = {t: max(graph.tensors[t].consumers, default=graph.tensors[t].producer or 0) for t in inner}
     for op in graph.operators:
-        alive: Expression = 0
-        for t, var in inner.items():
-            born = graph.tensors[t].producer or 0
-            if not born <= op.index <= last[t]:
-                continue
-            takes_over = in_place and op.in_place_input is not None and born == op.index
-            if not takes_over:
-                alive = alive + m.size(t, s) * var
+        takes_over = in_place and op.in_place_input is not None
+        alive = sum(
+            m.size(t, s) * var
+            for t, var in inner.items()
+            if live[t, op.index] and not (takes_over and graph.tensors[t].producer == op.index)
+        )
         m.model.add(base + alive + runtime <= ram)

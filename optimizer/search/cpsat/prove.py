@@ -18,6 +18,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from optimizer.errors import InternalError
+from optimizer.memory_plan import peaks_are_settled
 from optimizer.problem import Problem
 from optimizer.search.cpsat.balance import balance_many
 from optimizer.search.cpsat.free_model import FreeModel, RevisitModel
@@ -245,21 +246,25 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
     _add_limits(stage, objective, goal, pool.problem, stage.scale)
     stage.model.minimize(goal)
     deadline = budget.clock.now() + seconds
+    open_bound = math.inf  # of plans that were cut off though they may fit the memory after all
     for _ in range(_MAX_REFUSED):
         target = pool.best_value(objective) * (1 - max(_CUTOFF, budget.gap))
         if math.isfinite(target):
             stage.model.add(goal <= math.floor(target * per_unit))
         solver = _solver(budget, max(0.02, deadline - budget.clock.now()))
         status = _run(solver, stage.model, _Watcher(stage, pool), budget.clock)
+        settled = math.isinf(open_bound)
         if status == cp_model.INFEASIBLE:
-            return (target if math.isfinite(target) else math.inf), True
-        bound = solver.best_objective_bound / per_unit
+            return min(target if math.isfinite(target) else math.inf, open_bound), settled
+        bound = min(solver.best_objective_bound / per_unit, open_bound)
         if status != cp_model.OPTIMAL:
             return max(0.0, bound), False
         plan = pool.score(stage.assignment(solver))
         refused = plan is None or bool(plan.score.violations)
         if not refused or budget.clock.now() > deadline:
-            return bound, not refused
+            return bound, settled and not refused
+        if plan is not None and not peaks_are_settled(pool.problem, plan):
+            open_bound = bound
         _cut_off(stage, solver)
     return bound, False
 

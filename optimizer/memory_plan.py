@@ -1,0 +1,84 @@
+"""Memory of whole plans: segments reordered where that lowers their peaks, and arenas with offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from boards.board import Board
+from optimizer.evaluate import Schedule, arena_tensors, memory_use
+from optimizer.memory import arena_peak_bytes, live_ranges
+from optimizer.memory_offsets import pack_arena
+from optimizer.memory_order import OrderFound, lowest_peak_order
+from optimizer.plan import Plan, Segment, Transfer
+from optimizer.problem import Problem
+
+__all__ = ["lowest_order", "peaks_are_settled", "with_arenas", "with_lowest_peaks"]
+
+_PACKING_S = 0.2
+"""Deterministic seconds of CP-SAT for all arenas of a plan."""
+
+
+def lowest_order(problem: Problem, segment: Segment, transfers: Sequence[Transfer]) -> OrderFound:
+    """The order of a segment's operators with the lowest arena peak that we find, remembered."""
+    leaving = tuple(t.tensor for t in transfers if t.producer == segment.name)
+    key = (segment.processor, tuple(sorted(segment.operators)), leaving)
+    if key not in problem.lowest_orders:
+        problem.lowest_orders[key] = lowest_peak_order(
+            problem.graph,
+            problem.always_live,
+            segment.operators,
+            arena_tensors(problem, segment, leaving),
+            in_place=_board(problem, segment).in_place,
+        )
+    return problem.lowest_orders[key]
+
+
+def with_lowest_peaks(problem: Problem, schedule: Schedule, boards: Collection[str]) -> Schedule:
+    """The schedule with the segments on these boards in the order with the lowest peak."""
+    segments = [
+        _lowered(problem, s, schedule.transfers) if _board(problem, s).name in boards else s for s in schedule.segments
+    ]
+    return replace(schedule, segments=tuple(segments))
+
+
+def _lowered(problem: Problem, segment: Segment, transfers: Sequence[Transfer]) -> Segment:
+    """The segment in the order with the lowest peak; as it is where that is no lower."""
+    leaving = [t.tensor for t in transfers if t.producer == segment.name]
+    sizes = arena_tensors(problem, segment, leaving)
+    in_place = _board(problem, segment).in_place
+    found = lowest_order(problem, segment, transfers)
+    if found.peak_bytes >= arena_peak_bytes(problem.graph, segment.operators, sizes, in_place=in_place):
+        return segment
+    return replace(segment, operators=found.operators)
+
+
+def _board(problem: Problem, segment: Segment) -> Board:
+    return problem.processors[problem.processor_index[segment.processor]].board
+
+
+def peaks_are_settled(problem: Problem, plan: Plan) -> bool:
+    """Whether no other order of operators inside the segments needs less RAM on a board that lacks it.
+
+    Only then does a plan's lack of RAM speak for all plans with its assignment.
+    """
+    short = {name for name, use in plan.score.memory_bytes.items() if use.ram_bytes > use.ram_available_bytes}
+    return all(
+        lowest_order(problem, s, plan.transfers).proven for s in plan.segments if _board(problem, s).name in short
+    )
+
+
+def with_arenas(problem: Problem, plan: Plan) -> Plan:
+    """The plan as it is reported: segments in the order with the lowest peak, arenas with offsets.
+
+    Nothing but memory changes, and that only for the better.
+    """
+    segments = tuple(_lowered(problem, s, plan.transfers) for s in plan.segments)
+    arenas = {}
+    for segment in segments:
+        leaving = [t.tensor for t in plan.transfers if t.producer == segment.name]
+        sizes = arena_tensors(problem, segment, leaving)
+        buffers = live_ranges(problem.graph, segment.operators, sizes, in_place=_board(problem, segment).in_place)
+        arenas[segment.name] = pack_arena(buffers, budget_s=_PACKING_S / len(segments))
+    memory = memory_use(problem, Schedule(segments, plan.transfers, plan.orders))
+    return replace(plan, segments=segments, arenas=arenas, score=replace(plan.score, memory_bytes=memory))
