@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
-from optimizer.memory_plan import with_arenas
 from optimizer.plan import Certificate, Front, Plan
 from optimizer.problem import Limits, Problem
-from optimizer.search.certify import certificate, mark, plan_class
+from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
+from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
 from optimizer.search.pruning import safe_domains, simple_bound
@@ -66,7 +66,7 @@ def solve(
         run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
     if not run.pool.feasible():
         return run.none_found()
-    if not run.exact and not options.gap:
+    if not run.exact and not options.gap and not run.done():
         tell("filling the front", 0.7)
         run.stage("epsilon-grid", run.grid)
         tell("refining the front", 0.85)
@@ -101,7 +101,7 @@ class _Run:
         self.stages[name] = time.monotonic() - start
 
     def seed_pool(self) -> None:
-        for assignment in order_dp_candidates(self.problem):
+        for assignment in order_dp_candidates(self.problem, self.options.objectives):
             self.pool.score(assignment)
             if self.clock.now() > self.deadline:
                 return
@@ -123,8 +123,24 @@ class _Run:
         still = len([o for o in self.options.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
-        bound = prove(self.pool, objective, budget, simple_bound(self.problem, objective))
+        known = simple_bound(self.problem, objective)
+        bound = prove_period(self.pool, budget) if objective == "throughput" else None
+        if bound is None:
+            bound = Bound(known, False, "fastest processors and longest paths", 0.0)
+        if not self._settled(objective, bound) and fits_cpsat(self.problem):
+            bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value)))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
+
+    def done(self) -> bool:
+        """Whether the front is a single plan that is proven."""
+        return len(self.bounds) == 1 and all(self._settled(o, b) for o, b in self.bounds.items())
+
+    def _settled(self, objective: str, bound: Bound) -> bool:
+        """Whether nothing better is worth looking for: the best plan meets the bound, or there is none at all."""
+        best = self.pool.best_value(objective)
+        if not bound.complete or math.isinf(bound.value) or math.isinf(best):
+            return bound.complete and math.isinf(bound.value)
+        return best - bound.value <= max(PROVEN_GAP, self.options.gap) * best
 
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
@@ -185,12 +201,10 @@ class _Run:
             for o, bound in self.bounds.items()
         }
         plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
-        chosen = _choose(plans, self.options.prefer, certificates)
-        plans[chosen] = with_arenas(self.problem, plans[chosen])
         return Front(
             plans=tuple(plans),
             certificates=certificates,
-            chosen=chosen,
+            chosen=_choose(plans, self.options.prefer, certificates),
             prefer=self.options.prefer,
             seed=self.options.seed,
             seconds=time.monotonic() - self.begin,
@@ -199,6 +213,13 @@ class _Run:
             interrupted=self.clock.interrupted,
             reproducible=self.options.reproducible,
         )
+
+
+def _tighter(quick: Bound, searched: Bound) -> Bound:
+    """What the search says, and the name of the quick method where its bound still stands."""
+    if searched.value > quick.value * (1 + 1e-9) or quick.value <= 0:
+        return searched
+    return replace(searched, method=f"{quick.method}; {searched.method}", seconds=quick.seconds + searched.seconds)
 
 
 def _tightened(limits: Limits, objective: str, value: float) -> Limits:

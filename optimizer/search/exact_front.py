@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boards.board import Link
-from optimizer.memory_plan import peaks_are_settled
+from optimizer.graph import predecessors
 from optimizer.problem import Problem
 from optimizer.search.pool import Pool, objective_values
 
@@ -97,8 +97,7 @@ def _score_open(
             found = objective_values(plan.score, pool.objectives)
             if not plan.score.violations:
                 known.add(found)
-            short = any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True))
-            if short or not peaks_are_settled(pool.problem, plan):
+            if any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True)):
                 loose.append(values)
     return True
 
@@ -112,10 +111,9 @@ def _downsets(problem: Problem, limit: int) -> Bools | None:
             for c in tensor.consumers:
                 needs[c] |= 1 << tensor.producer
     followers: list[list[int]] = [[] for _ in range(n)]
-    for v in range(n):
-        for u in range(n):
-            if needs[v] >> u & 1:
-                followers[u].append(v)
+    for v, before in enumerate(predecessors(problem.graph)):
+        for u in before:
+            followers[u].append(v)
     roots = tuple(v for v in range(n) if needs[v] == 0)
     seen: dict[int, tuple[int, ...]] = {0: roots}
     level = [0]

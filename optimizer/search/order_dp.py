@@ -1,4 +1,4 @@
-"""Cuts along one topological order: an upper bound in milliseconds.
+"""Cuts along one topological order: an upper bound in little time.
 
 Dynamic programming over (processors used, last processor, operators done). Tensors that cross several cuts are
 priced as if passed from stage to stage, so the values here only steer; ``evaluate()`` scores what comes out.
@@ -6,7 +6,7 @@ priced as if passed from stage to stage, so the values here only steer; ``evalua
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,22 @@ from optimizer.search.pool import Assignment
 __all__ = ["order_dp_candidates"]
 
 _MAX_MASKED = 6
+_MEMORY_SHARES = (1.0, 0.85, 0.7)
+_MAX_PAIRS = 2.5e7
+"""Pairs of cuts looked at, over all stages of one DP; of longer graphs only so many places to cut are considered."""
 Array = npt.NDArray[np.float64]
 
 
-def order_dp_candidates(problem: Problem) -> Iterator[Assignment]:
+def order_dp_candidates(
+    problem: Problem, objectives: Sequence[str] = ("throughput", "latency", "energy")
+) -> Iterator[Assignment]:
     """Assignments that are best for each objective along the graph's own order, tightest memory last."""
     yield from _single_processor(problem)
-    for memory_share in (1.0, 0.85, 0.7):
-        for objective in ("throughput", "latency", "energy"):
-            yield from _Dp(problem, objective, memory_share).solutions()
+    for memory_share in _MEMORY_SHARES:
+        for objective in objectives:
+            dp = _Dp(problem, objective, memory_share)
+            if memory_share == _MEMORY_SHARES[0] or dp.memory_binds():
+                yield from dp.solutions()
 
 
 def _single_processor(problem: Problem) -> Iterator[Assignment]:
@@ -43,17 +50,37 @@ class _Dp:
         tables = problem.tables
         base = tables.energy_j if objective == "energy" else tables.time_s
         n, q = base.shape
-        self.n, self.q = n, q
-        self.prefix = np.vstack([np.zeros((1, q)), np.cumsum(base, axis=0)])
-        self.blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed, axis=0)])
-        self.weights = self._weights()
+        self.count, self.q = n, q
+        crossing = self._crossing_bytes()
+        prefix = np.vstack([np.zeros((1, q)), np.cumsum(base, axis=0)])
+        self.places = self._places(prefix.min(axis=1), crossing.sum(axis=1))
+        """Numbers of operators done at which a cut may be; n and all arrays below count places."""
+        self.n = len(self.places) - 1
+        self.prefix, self.crossing = prefix[self.places], crossing[self.places]
+        blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed, axis=0)])
+        self.blocked, self.weights = blocked[self.places], self._weights()[self.places]
         self.limit = memory_share * np.array([self._weight_limit(i) for i in range(q)])
-        self.crossing = self._crossing_bytes()
         self.energy = objective == "energy"
+
+    def memory_binds(self) -> bool:
+        """Whether some processor cannot hold the weights of the whole model."""
+        return bool((self.weights[-1] > self.limit).any())
+
+    def _places(self, work: Array, crossing: Array) -> npt.NDArray[np.int64]:
+        """Every position, or of a long graph the lightest cut of each of as many equal shares of the work."""
+        stages = self.q << (self.q - 1) if self.q <= _MAX_MASKED else 3 * self.q
+        most = int((_MAX_PAIRS / stages) ** 0.5)
+        inner = np.arange(1, self.count)
+        if self.count <= most or work[-1] <= 0:
+            return np.arange(self.count + 1)
+        share = np.minimum((work[inner] / work[-1] * (most - 1)).astype(np.int64), most - 2)
+        lightest = inner[np.lexsort((crossing[inner], share))]
+        _, first = np.unique(np.sort(share), return_index=True)
+        return np.concatenate([[0], lightest[first], [self.count]])
 
     def _weights(self) -> Array:
         sizes = self.problem.tables.initializer_bytes
-        rows = np.zeros((self.n, self.q))
+        rows = np.zeros((self.count, self.q))
         seen: set[int] = set()
         for op in self.problem.graph.operators:
             fresh = [i for i in op.initializers if i not in seen]
@@ -73,14 +100,14 @@ class _Dp:
 
     def _crossing_bytes(self) -> Array:
         """(n + 1, q) bytes that cross each position, at the precision of the processor before it."""
-        change = np.zeros((self.n + 2, self.q))
+        change = np.zeros((self.count + 2, self.q))
         for t, tensor in enumerate(self.problem.graph.tensors):
             born = 0 if tensor.producer is None else tensor.producer + 1
-            dies = self.n if tensor.is_output else max(tensor.consumers, default=born - 1)
+            dies = self.count if tensor.is_output else max(tensor.consumers, default=born - 1)
             sizes = self.problem.tables.tensor_bytes[t]
             change[born] += sizes
             change[dies + 1] -= sizes
-        return np.cumsum(change, axis=0)[: self.n + 1]
+        return np.cumsum(change, axis=0)[: self.count + 1]
 
     def _hop_cost(self, before: int | None, behind: int | None) -> Array | None:
         """(n + 1,) cost of passing everything at each position between processors; None without a route."""
@@ -165,12 +192,12 @@ class _Dp:
         q: int,
         via: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
     ) -> Assignment:
-        assignment = np.zeros(self.n, dtype=np.int64)
+        assignment = np.zeros(self.count, dtype=np.int64)
         position = self.n
         while position > 0:
             cut, origin = via[mask, q]
             start, before = int(cut[position]), int(origin[position])
-            assignment[start:position] = q
+            assignment[self.places[start] : self.places[position]] = q
             mask, q, position = mask & ~(1 << q), before, start
         return assignment
 
@@ -196,11 +223,11 @@ class _Dp:
             via[q] = (cut, origin[cut])
         ends = [(float(best[q][-1]), q) for q in order if np.isfinite(best[q][-1])]
         for _, q in sorted(ends)[:2]:
-            assignment = np.zeros(self.n, dtype=np.int64)
+            assignment = np.zeros(self.count, dtype=np.int64)
             position, last = self.n, q
             while position > 0:
                 cut, origin = via[last]
                 start, before = int(cut[position]), int(origin[position])
-                assignment[start:position] = last
+                assignment[self.places[start] : self.places[position]] = last
                 last, position = before, start
             yield assignment
