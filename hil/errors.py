@@ -43,9 +43,7 @@ class HilError(Exception):
 class _FileError(HilError):
     """What, where, expected, got, hint: one paragraph."""
 
-    def __init__(
-        self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> None:
         self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
         parts = [f"{where}: {what}" if where else what]
         if expected:
@@ -79,9 +77,7 @@ class DeviceError(HilError):
     ``last_message`` the last thing that board said, as far as known.
     """
 
-    def __init__(
-        self, what: str, *, phase: str, board: str, last_message: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, phase: str, board: str, last_message: str = "", hint: str = "") -> None:
         self.what, self.phase, self.board = what, phase, board
         self.last_message, self.hint = last_message, hint
         text = f"Board {board}, phase {phase}: {what}."

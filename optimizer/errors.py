@@ -23,9 +23,7 @@ class OptimizerError(Exception):
 class InputError(OptimizerError):
     """Bad input: the message says what, where, expected, got and what to do."""
 
-    def __init__(
-        self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> None:
         self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
         parts = [f"{where}: {what}" if where else what]
         if expected:
