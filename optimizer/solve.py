@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.memory_plan import with_arenas
 from optimizer.plan import Certificate, Front, Plan
 from optimizer.problem import Limits, Problem
 from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
@@ -201,10 +202,12 @@ class _Run:
             for o, bound in self.bounds.items()
         }
         plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
+        chosen = _choose(plans, self.options.prefer, certificates)
+        plans[chosen] = with_arenas(self.problem, plans[chosen])
         return Front(
             plans=tuple(plans),
             certificates=certificates,
-            chosen=_choose(plans, self.options.prefer, certificates),
+            chosen=chosen,
             prefer=self.options.prefer,
             seed=self.options.seed,
             seconds=time.monotonic() - self.begin,

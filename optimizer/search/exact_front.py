@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from boards.board import Link
 from optimizer.graph import predecessors
+from optimizer.memory_plan import peaks_are_settled
 from optimizer.problem import Problem
 from optimizer.search.pool import Pool, objective_values
 
@@ -97,7 +98,8 @@ def _score_open(
             found = objective_values(plan.score, pool.objectives)
             if not plan.score.violations:
                 known.add(found)
-            if any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True)):
+            short = any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True))
+            if short or not peaks_are_settled(pool.problem, plan):
                 loose.append(values)
     return True
 
