@@ -106,6 +106,8 @@ class _Worker:
 
 def _serve(connection: Connection) -> None:
     """The life of a worker process: cases in, answers (or the text of an error) out, until the pipe is closed."""
+    # From here on for good: a blocked signal gets through where a library changes the mask of its threads.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
