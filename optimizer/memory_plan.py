@@ -15,7 +15,7 @@ from optimizer.problem import Problem
 
 __all__ = ["lowest_order", "peaks_are_settled", "with_arenas", "with_lowest_peaks"]
 
-_PACKING_S = 0.2
+_PACKING_S = 0.05
 """Deterministic seconds of CP-SAT for all arenas of a plan."""
 
 

@@ -12,8 +12,14 @@ from optimizer.memory_offsets import greedy_by_size, live_peak_bytes, pack, pack
 from tests.optimizer.memory_samples import inner_sizes, memory_graph
 
 SEEDS = st.integers(0, 10**6)
-FOOLS_GREEDY = [LiveRange((0,), 5, 2, 3), LiveRange((1,), 3, 4, 4), LiveRange((2,), 5, 3, 4), LiveRange((3,), 4, 4, 5)]
-"""12 bytes are live at most, and every greedy placement takes 13."""
+FOOLS_GREEDY = [
+    LiveRange((0,), 5, 0, 1),
+    LiveRange((1,), 3, 1, 3),
+    LiveRange((2,), 5, 4, 6),
+    LiveRange((3,), 3, 3, 6),
+    LiveRange((4,), 2, 1, 3),
+]
+"""10 bytes are live at most, and every greedy placement takes more."""
 
 
 def check(buffers: list[LiveRange], sizes: list[int], offsets: list[int], size_bytes: int) -> None:
@@ -62,7 +68,7 @@ def test_the_same_buffers_get_the_same_offsets() -> None:
 
 
 def test_cp_sat_meets_the_bound_where_greedy_misses_it() -> None:
-    assert pack_arena(FOOLS_GREEDY, budget_s=0.0).excess_bytes == 1
+    assert pack_arena(FOOLS_GREEDY, budget_s=0.0).excess_bytes > 0
     assert pack_arena(FOOLS_GREEDY).excess_bytes == 0
 
 
