@@ -8,7 +8,7 @@ peak as the target.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
@@ -16,7 +16,7 @@ from ortools.sat.python import cp_model
 from optimizer.memory import LiveRange
 from optimizer.plan import ArenaLayout
 
-__all__ = ["Packing", "greedy_by_size", "live_peak_bytes", "pack", "pack_arena"]
+__all__ = ["Packing", "greedy_by_size", "layout_faults", "live_peak_bytes", "pack", "pack_arena"]
 
 _ROUNDS = 12
 """Greedy placements tried before CP-SAT."""
@@ -49,6 +49,26 @@ def pack_arena(buffers: Sequence[LiveRange], alignment: int = 1, budget_s: float
         alignment=alignment,
         offsets={t: at for b, at in zip(buffers, packing.offsets, strict=True) for t in b.tensors},
     )
+
+
+def layout_faults(buffers: Sequence[LiveRange], layout: ArenaLayout) -> Iterator[str]:
+    """What is wrong with a layout of these buffers, in words."""
+    if layout.alignment < 1 or set(layout.offsets) != {t for b in buffers for t in b.tensors}:
+        yield "has another alignment or other tensors than the segment"
+        return
+    sizes = [-(-b.size_bytes // layout.alignment) * layout.alignment for b in buffers]
+    offsets = [layout.offsets[b.tensors[0]] for b in buffers]
+    if any(layout.offsets[t] != at for b, at in zip(buffers, offsets, strict=True) for t in b.tensors):
+        yield "moves a tensor that is worked in place"
+    if layout.peak_bytes != live_peak_bytes(buffers, sizes):
+        yield f"has a live peak of {live_peak_bytes(buffers, sizes)} B, not {layout.peak_bytes} B"
+    for i, (b, at) in enumerate(zip(buffers, offsets, strict=True)):
+        if at < 0 or at % layout.alignment or at + sizes[i] > layout.size_bytes:
+            yield f"has a tensor at {at} B of {layout.size_bytes} B, not aligned or outside"
+        for j in range(i):
+            together = b.first <= buffers[j].last and buffers[j].first <= b.last
+            if together and at < offsets[j] + sizes[j] and offsets[j] < at + sizes[i]:
+                yield f"has two live tensors at {max(at, offsets[j])} B"
 
 
 def live_peak_bytes(buffers: Sequence[LiveRange], sizes: Sequence[int]) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from boards.board import Board
 from optimizer.evaluate import Schedule, arena_tensors, memory_use
-from optimizer.memory import arena_peak_bytes, live_ranges
-from optimizer.memory_offsets import pack_arena
+from optimizer.memory import LiveRange, arena_peak_bytes, live_ranges
+from optimizer.memory_offsets import layout_faults, pack_arena
 from optimizer.memory_order import OrderFound, lowest_peak_order
 from optimizer.plan import Plan, Segment, Transfer
 from optimizer.problem import Problem
 
-__all__ = ["lowest_order", "peaks_are_settled", "with_arenas", "with_lowest_peaks"]
+__all__ = ["arena_faults", "lowest_order", "peaks_are_settled", "with_arenas", "with_lowest_peaks"]
 
 _PACKING_S = 0.05
 """Deterministic seconds of CP-SAT for all arenas of a plan."""
@@ -74,11 +74,24 @@ def with_arenas(problem: Problem, plan: Plan) -> Plan:
     Nothing but memory changes, and that only for the better.
     """
     segments = tuple(_lowered(problem, s, plan.transfers) for s in plan.segments)
-    arenas = {}
-    for segment in segments:
-        leaving = [t.tensor for t in plan.transfers if t.producer == segment.name]
-        sizes = arena_tensors(problem, segment, leaving)
-        buffers = live_ranges(problem.graph, segment.operators, sizes, in_place=_board(problem, segment).in_place)
-        arenas[segment.name] = pack_arena(buffers, budget_s=_PACKING_S / len(segments))
+    arenas = {
+        s.name: pack_arena(_buffers(problem, s, plan.transfers), budget_s=_PACKING_S / len(segments)) for s in segments
+    }
     memory = memory_use(problem, Schedule(segments, plan.transfers, plan.orders))
     return replace(plan, segments=segments, arenas=arenas, score=replace(plan.score, memory_bytes=memory))
+
+
+def _buffers(problem: Problem, segment: Segment, transfers: Sequence[Transfer]) -> list[LiveRange]:
+    sizes = arena_tensors(problem, segment, [t.tensor for t in transfers if t.producer == segment.name])
+    return live_ranges(problem.graph, segment.operators, sizes, in_place=_board(problem, segment).in_place)
+
+
+def arena_faults(problem: Problem, plan: Plan) -> Iterator[str]:
+    """Where the plan's arenas break their word: tensors missing or in each other's way, other sizes than said."""
+    if set(plan.arenas) != {s.name for s in plan.segments}:
+        yield "the arenas are not those of the plan's segments"
+        return
+    for segment in plan.segments:
+        layout = plan.arenas[segment.name]
+        buffers = _buffers(problem, segment, plan.transfers)
+        yield from (f"the arena of {segment.name} {fault}" for fault in layout_faults(buffers, layout))

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.events import UnroutableError, build_events, build_transfers
+from optimizer.memory_plan import arena_faults
 from optimizer.plan import Certificate, Plan, Score
 from optimizer.plan_io import LoadedPlan
 from optimizer.problem import Problem
@@ -58,6 +59,8 @@ def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verificat
     if all(c.holds for c in checks):
         score = evaluate(problem, Schedule.of(plan))
         checks += [_runs(score), _score(plan.score, score), _limits(problem, score)]
+        if plan.arenas:
+            checks.append(_check("arenas", arena_faults(problem, plan), "no two live tensors share bytes"))
     else:
         checks.append(Check("score", None, "not re-checked, because the schedule is not complete"))
     checks.append(_claims(plan, loaded.certificates))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.memory import LiveRange, live_ranges
-from optimizer.memory_offsets import greedy_by_size, live_peak_bytes, pack, pack_arena
+from optimizer.memory_offsets import greedy_by_size, layout_faults, live_peak_bytes, pack, pack_arena
+from optimizer.memory_plan import arena_faults
+from optimizer.plan_io import load_plan
+from optimizer.verify import verify
 from tests.optimizer.memory_samples import inner_sizes, memory_graph
+from tests.optimizer.plan_files import solve_small
 
 SEEDS = st.integers(0, 10**6)
 FOOLS_GREEDY = [
@@ -80,3 +88,31 @@ def test_an_empty_arena_takes_no_bytes() -> None:
 def test_an_alignment_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="alignment 0"):
         pack_arena([], alignment=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"size_bytes": 9}, "outside"),
+        ({"peak_bytes": 9}, "has a live peak of 10 B, not 9 B"),
+        ({"offsets": {0: 0, 1: 0, 2: 0, 3: 0, 4: 0}}, "has two live tensors at 0 B"),
+        ({"offsets": {0: 0}}, "other tensors"),
+        ({"alignment": 0}, "another alignment"),
+    ],
+)
+def test_a_layout_that_does_not_hold_is_told(change: dict[str, Any], fault: str) -> None:
+    layout = pack_arena(FOOLS_GREEDY)
+    assert not list(layout_faults(FOOLS_GREEDY, layout))
+    assert any(fault in text for text in layout_faults(FOOLS_GREEDY, replace(layout, **change)))
+
+
+def test_a_plan_file_carries_its_arenas(tmp_path: Path) -> None:
+    solve_small(tmp_path)
+    loaded = load_plan(tmp_path / "plan.json")
+    assert set(loaded.plan.arenas) == {s.name for s in loaded.plan.segments}
+    assert not list(arena_faults(loaded.problem, loaded.plan))
+    assert {c.name: c.holds for c in verify(loaded).checks}["arenas"]
+    broken = replace(loaded.plan.arenas["s0"], size_bytes=-1)
+    damaged = replace(loaded.plan, arenas={**loaded.plan.arenas, "s0": broken})
+    assert list(arena_faults(loaded.problem, damaged))
+    assert list(arena_faults(loaded.problem, replace(loaded.plan, arenas={})))
