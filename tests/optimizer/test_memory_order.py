@@ -118,6 +118,13 @@ def test_no_plan_that_fits_in_some_order_is_refused_or_excluded_by_the_model(see
     assert not (bound.complete and math.isinf(bound.value) and feasible)
 
 
+def test_giving_up_depth_for_ram_never_ends_in_a_deadlock() -> None:
+    pool = Pool(tight(0, "mesh"))
+    for places in itertools.product(range(2), repeat=6):
+        pool.score(np.array(places))
+    assert all(math.isfinite(plan.score.period_s) for plan in pool.seen())
+
+
 def _allows(stage: StageModel, places: np.ndarray) -> bool:  # type: ignore[type-arg]
     model = stage.model.clone()
     for v, q in enumerate(places):
