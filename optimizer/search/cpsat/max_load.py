@@ -76,6 +76,7 @@ def search(
         solver = cp_model.CpSolver()
         solver.parameters.max_time_in_seconds = max(0.01, budget.left_s)
         solver.parameters.num_workers = budget.workers
+        solver.parameters.presolve_inclusion_work_limit = 0  # see prove.py: that step loses optima
         solver.parameters.random_seed = budget.seed
         status = solver.solve(model.model, _Watcher(model, accept))
         if status == cp_model.INFEASIBLE:
