@@ -29,7 +29,6 @@ from optimizer.search.cpsat.scale import Expression, Scale
 from optimizer.search.cpsat.stage_model import StageModel
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.revisit import balance_two
-from optimizer.search.settled import schedule_is_settled
 
 __all__ = ["MAX_PERMUTED", "Bound", "Budget", "Clock", "prove"]
 
@@ -264,7 +263,7 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
         refused = plan is None or bool(plan.score.violations)
         if not refused or budget.clock.now() > deadline:
             return bound, settled and not refused
-        if plan is not None and not (peaks_are_settled(pool.problem, plan) and schedule_is_settled(pool.problem, plan)):
+        if plan is not None and not peaks_are_settled(pool.problem, plan):
             open_bound = bound
         _cut_off(stage, solver)
     return bound, False
