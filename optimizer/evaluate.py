@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.cycle_ratio import Arc, has_deadlock, maximum_cycle_ratio
@@ -48,6 +48,7 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
     latency = latency_s(events, schedule)
     memory = memory_use(problem, schedule)
     energy, wire_bytes = _energy(problem, schedule, events, occupancy, interval)
+    boards, loss = len(used_boards(problem, schedule)), _accuracy_loss(problem, schedule)
     return Score(
         period_s=period,
         throughput_per_s=1.0 / period if period > 0 else math.inf,
@@ -56,12 +57,17 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
         link_bytes=wire_bytes,
         memory_bytes=memory,
         occupancy_s=occupancy,
-        violations=tuple(_violations(problem, schedule, period, latency, energy, memory)),
+        boards_used=boards,
+        accuracy_loss=loss,
+        violations=(
+            *_violations(problem, schedule, period, latency, energy, memory),
+            *_further_violations(problem, wire_bytes, loss),
+        ),
     )
 
 
 def _unroutable(reason: str) -> Score:
-    return Score(math.inf, 0.0, math.inf, math.inf, 0, {}, {}, (reason,))
+    return Score(math.inf, 0.0, math.inf, math.inf, 0, {}, {}, violations=(reason,))
 
 
 def resource_occupancy_s(events: Events) -> dict[str, float]:
@@ -182,6 +188,14 @@ def _energy(
     return active + idle + energy_links, int(wire)
 
 
+def _accuracy_loss(problem: Problem, schedule: Schedule) -> float | None:
+    """Losses of all operators at the precisions of their segments; None without a sensitivity table."""
+    table = problem.tables.loss
+    if table is None:
+        return None
+    return math.fsum(table[v, problem.processor_index[s.processor]] for s in schedule.segments for v in s.operators)
+
+
 def used_boards(problem: Problem, schedule: Schedule) -> set[str]:
     """Boards that host a segment, relay, or are source or sink."""
     used = {problem.system.source, problem.system.sink}
@@ -249,6 +263,15 @@ def memory_use(problem: Problem, schedule: Schedule) -> dict[str, MemoryUse]:
             runtime_bytes=runtime,
         )
     return result
+
+
+def _further_violations(problem: Problem, wire_bytes: int, loss: float | None) -> Iterator[str]:
+    limits = problem.limits
+    if limits.max_link_bytes is not None and wire_bytes > limits.max_link_bytes:
+        yield f"{wire_bytes} B cross the links, {limits.max_link_bytes} B allowed"
+    allowed = limits.max_accuracy_loss
+    if allowed is not None and loss is not None and loss > allowed * (1 + _TOLERANCE):
+        yield f"accuracy loss {loss:.6g} exceeds the limit {allowed:.6g}"
 
 
 def _violations(

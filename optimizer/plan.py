@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -72,6 +73,12 @@ class MemoryUse:
     buffer_bytes: int
     runtime_bytes: int
 
+    @property
+    def ram_share(self) -> float:
+        if self.ram_available_bytes <= 0:
+            return math.inf if self.ram_bytes > 0 else 0.0
+        return self.ram_bytes / self.ram_available_bytes
+
 
 @dataclass(frozen=True)
 class Score:
@@ -87,8 +94,17 @@ class Score:
     """By board name; unused boards included."""
     occupancy_s: Mapping[str, float]
     """Busy seconds a frame by resource: processor key, link medium."""
+    boards_used: int = 0
+    """Boards that host a segment, relay, or are source or sink."""
+    accuracy_loss: float | None = None
+    """Sum of the operators' losses at their precisions; None without a sensitivity table."""
     violations: tuple[str, ...] = ()
     """Limits that the plan breaks, in words; () for a feasible plan."""
+
+    @property
+    def memory_share(self) -> float:
+        """Used / available RAM of the fullest board; inf where a board has none and needs some."""
+        return max((use.ram_share for use in self.memory_bytes.values()), default=0.0)
 
 
 @dataclass(frozen=True)

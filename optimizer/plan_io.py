@@ -18,6 +18,7 @@ from optimizer.graph import Graph
 from optimizer.onnx_model import load_graph
 from optimizer.plan import ArenaLayout, Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
 from optimizer.problem import Limits, Problem
+from optimizer.sensitivity import Sensitivity, sensitivity_from_rows, sensitivity_to_rows
 from optimizer.versions import versions
 
 __all__ = [
@@ -70,6 +71,7 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "system": system_to_dict(problem.system),
         "costs": costs_to_dict(problem.costs),
         "limits": dataclasses.asdict(problem.limits),
+        "sensitivity": None if problem.sensitivity is None else sensitivity_to_rows(problem.sensitivity),
         **_schedule_to_dict(graph, plan),
         "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
         "score": score_to_dict(plan.score),
@@ -145,6 +147,9 @@ def score_to_dict(score: Score) -> dict[str, Any]:
         "energy_j": score.energy_j,
         "energy_source": "model",
         "link_bytes": score.link_bytes,
+        "boards_used": score.boards_used,
+        "accuracy_loss": score.accuracy_loss,
+        "memory_share": score.memory_share,
         "memory_bytes": {name: dataclasses.asdict(use) for name, use in score.memory_bytes.items()},
         "occupancy_s": dict(score.occupancy_s),
     }
@@ -219,7 +224,7 @@ def load_plan(path: str | Path) -> LoadedPlan:
     costs = costs_from_dict(_need(path, data, "costs", dict), where=f"{path}: costs")
     limits = _limits(path, _need(path, data, "limits", dict))
     try:
-        problem = Problem(graph, system, costs, limits)
+        problem = Problem(graph, system, costs, limits, sensitivity=_sensitivity(path, data))
         plan = _plan(graph, data)
         certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
         loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
@@ -292,6 +297,11 @@ def _limits(path: Path, data: Mapping[str, Any]) -> Limits:
         raise PlanError(f"the limits cannot be understood: {e}", where=str(path)) from e
 
 
+def _sensitivity(path: Path, data: Mapping[str, Any]) -> Sensitivity | None:
+    rows = data.get("sensitivity")
+    return None if rows is None else sensitivity_from_rows(rows, f"{path}: sensitivity")
+
+
 def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
     operators = graph.operator_by_name
     score = data["score"]
@@ -317,6 +327,8 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
             link_bytes=int(score["link_bytes"]),
             memory_bytes={name: MemoryUse(**use) for name, use in score["memory_bytes"].items()},
             occupancy_s={name: float(v) for name, v in score["occupancy_s"].items()},
+            boards_used=int(score["boards_used"]),
+            accuracy_loss=None if score["accuracy_loss"] is None else float(score["accuracy_loss"]),
         ),
         status=str(data["status"]),
         arenas={_text(name): _arena(graph, layout) for name, layout in data.get("arenas", {}).items()},

@@ -18,6 +18,15 @@ from optimizer.costs import CostTable
 from optimizer.errors import CostError, LimitError
 from optimizer.graph import Graph
 from optimizer.memory_order import OrderFound, always_live
+from optimizer.restrictions import (
+    Groups,
+    allowed_processors,
+    check_restrictions,
+    colocated,
+    held_together,
+    units_of,
+)
+from optimizer.sensitivity import Sensitivity, loss_table
 
 __all__ = ["Limits", "Problem", "Tables"]
 
@@ -27,7 +36,10 @@ _FLOAT_WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class Limits:
-    """Hard limits on a plan. None and empty mean no limit. Pins name an operator and a board (or processor key)."""
+    """Hard limits on a plan. None and empty mean no limit.
+
+    Operators are named as in the model or by a pattern (``conv*``), boards by name or processor key.
+    """
 
     max_latency_s: float | None = None
     min_throughput_per_s: float | None = None
@@ -35,11 +47,26 @@ class Limits:
     max_ram_bytes: Mapping[str, int] = field(default_factory=dict)
     max_flash_bytes: Mapping[str, int] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
+    """Board by operator: it runs there and nowhere else."""
+    forbids: tuple[tuple[str, str], ...] = ()
+    """(operator, board): it does not run there."""
+    colocations: tuple[tuple[str, ...], ...] = ()
+    """Operators that share one processor."""
+    rate_per_s: float | None = None
+    """Frames come at this rate: no plan may be slower, and energy an inference counts this interval."""
     max_boards: int | None = None
+    max_link_bytes: int | None = None
+    """Wire bytes over all hops, one inference."""
+    max_accuracy_loss: float | None = None
 
     @property
     def max_period_s(self) -> float | None:
-        return None if self.min_throughput_per_s is None else 1.0 / self.min_throughput_per_s
+        rates = [r for r in (self.min_throughput_per_s, self.rate_per_s) if r is not None]
+        return 1.0 / max(rates) if rates else None
+
+    def interval_s(self, period_s: float) -> float:
+        """Seconds from one frame to the next in a plan with that period: its period, unless a rate is given."""
+        return period_s if self.rate_per_s is None else 1.0 / self.rate_per_s
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,8 @@ class Tables:
     """(n, q) seconds of an operator on a processor."""
     energy_j: npt.NDArray[np.float64]
     """(n, q) active energy, idle included."""
+    loss: npt.NDArray[np.float64] | None
+    """(n, q) loss of accuracy; None without a sensitivity table."""
     tensor_bytes: npt.NDArray[np.int64]
     """(t, q) payload bytes by the producer's processor; model inputs have the same figure everywhere."""
     initializer_bytes: npt.NDArray[np.int64]
@@ -62,7 +91,7 @@ class Tables:
     """(b,) RAM that may be used."""
     flash_limit: tuple[int | None, ...]
     allowed: npt.NDArray[np.bool_]
-    """(n, q) False where a pin forbids."""
+    """(n, q) False where pins, forbidden boards and colocations leave no plan; alike within ``Problem.together``."""
     producer: npt.NDArray[np.int64]
     """(t,) operator index, -1 for a model input."""
     consumer_tensor: npt.NDArray[np.int64]
@@ -80,10 +109,14 @@ class Problem:
     limits: Limits = field(default_factory=Limits)
     non_contiguous: bool = False
     """Whether plans may come back to a processor (several segments a processor)."""
+    sensitivity: Sensitivity | None = None
+    """What operators lose in accuracy at a precision."""
 
     def __post_init__(self) -> None:
         _check_limits(self)
         _check_costs(self)
+        if self.sensitivity is not None:
+            loss_table(self.sensitivity, self.graph, self.precisions)
 
     @cached_property
     def peaks(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], int]:
@@ -94,6 +127,21 @@ class Problem:
     def lowest_orders(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], OrderFound]:
         """Orders of segments with the lowest peak found, by processor, operators and crossing outputs."""
         return {}
+
+    @cached_property
+    def colocated(self) -> Groups:
+        """Operators that share a processor because the limits say so; disjoint, ascending."""
+        return colocated(self.graph, self.limits)
+
+    @cached_property
+    def together(self) -> Groups:
+        """Operators that share a processor in every plan of the class: ``colocated`` and what that entails."""
+        return self.colocated if self.non_contiguous else held_together(self.graph, self.colocated)
+
+    @cached_property
+    def units(self) -> Groups:
+        """All operators, those of a group as one, in an order that respects the graph."""
+        return units_of(self.graph, self.together)
 
     @cached_property
     def always_live(self) -> npt.NDArray[np.bool_]:
@@ -157,37 +205,26 @@ def _check_limits(problem: Problem) -> None:
         ("min throughput", limits.min_throughput_per_s),
         ("max energy", limits.max_energy_j),
         ("max boards", limits.max_boards),
+        ("rate", limits.rate_per_s),
     ):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise LimitError(f"{label} is not usable", expected="a finite number above zero", got=repr(value))
+    for label, value in (("max link bytes", limits.max_link_bytes), ("max accuracy loss", limits.max_accuracy_loss)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise LimitError(f"{label} is not usable", expected="a finite number, zero or more", got=repr(value))
+    if limits.max_accuracy_loss is not None and problem.sensitivity is None:
+        raise LimitError(
+            "a limit on the loss of accuracy needs to know what operators lose",
+            expected="a sensitivity table",
+            hint="Give one with --sensitivity FILE (operator, precision, loss).",
+        )
     names = [b.name for b in system.boards]
     for board in (*limits.max_ram_bytes, *limits.max_flash_bytes):
         if board not in names:
             raise LimitError(
                 f"memory limit for unknown board {board!r}", expected=f"one of {', '.join(names)}", got=board
             )
-    targets = {*names, *(p.key for p in system.processors)}
-    for operator, target in limits.pins.items():
-        if operator not in problem.graph.operator_by_name:
-            raise LimitError(
-                f"pinned operator {operator!r} is not in the model",
-                expected="an operator name as `optimizer inspect` prints it",
-                got=operator,
-                hint=_near(operator, problem.graph.operator_by_name),
-            )
-        if target not in targets:
-            raise LimitError(
-                f"operator {operator!r} is pinned to unknown board {target!r}",
-                expected=f"one of {', '.join(sorted(targets))}",
-                got=target,
-            )
-
-
-def _near(name: str, names: Mapping[str, object]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else ""
+    check_restrictions(problem.graph, system.processors, limits)
 
 
 def _check_costs(problem: Problem) -> None:
@@ -241,6 +278,7 @@ def _build_tables(problem: Problem) -> Tables:
     return Tables(
         time_s=time_s,
         energy_j=energy_j,
+        loss=None if problem.sensitivity is None else loss_table(problem.sensitivity, graph, precisions),
         tensor_bytes=np.array(
             [
                 [
@@ -265,7 +303,7 @@ def _build_tables(problem: Problem) -> Tables:
         flash_limit=tuple(
             _flash_limit(b.flash_bytes, problem.limits.max_flash_bytes.get(b.name)) for b in system.boards
         ),
-        allowed=_allowed(problem),
+        allowed=allowed_processors(graph, refs, problem.limits, problem.together),
         producer=producer,
         consumer_tensor=np.array([t for t, _ in edges], dtype=np.int64),
         consumer_operator=np.array([c for _, c in edges], dtype=np.int64),
@@ -284,10 +322,3 @@ def _flash_limit(board: int | None, given: int | None) -> int | None:
     limits = [x for x in (board, given) if x is not None]
     return min(limits) if limits else None
 
-
-def _allowed(problem: Problem) -> npt.NDArray[np.bool_]:
-    allowed = np.ones((len(problem.graph.operators), len(problem.processors)), dtype=np.bool_)
-    for name, target in problem.limits.pins.items():
-        row = problem.graph.operator_by_name[name].index
-        allowed[row] = [target in (ref.key, ref.board.name) for ref in problem.processors]
-    return allowed
