@@ -8,11 +8,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.cycle_ratio import Arc, has_deadlock, maximum_cycle_ratio
-from optimizer.events import Events, UnroutableError, build_events
+from optimizer.events import Events, UnroutableError, build_events, served
 from optimizer.graph import Graph
 from optimizer.memory import arena_peak_bytes
 from optimizer.plan import MemoryUse, Plan, Score, Segment, Slot, Transfer
 from optimizer.problem import Problem
+from optimizer.replicas import copies, every_frame
+from optimizer.restrictions import colocation_faults
 
 __all__ = ["Schedule", "evaluate", "latency_s", "memory_use", "order_arcs", "period_s", "start_times"]
 
@@ -44,7 +46,7 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
         return _unroutable(str(error))
     occupancy = resource_occupancy_s(events)
     period = period_s(events, schedule)
-    interval = period
+    interval = problem.limits.interval_s(period)
     latency = latency_s(events, schedule)
     memory = memory_use(problem, schedule)
     energy, wire_bytes = _energy(problem, schedule, events, occupancy, interval)
@@ -76,14 +78,14 @@ def resource_occupancy_s(events: Events) -> dict[str, float]:
     for duration, resources in zip(events.duration_s, events.resources, strict=True):
         for resource in resources:
             busy[resource] = busy.get(resource, 0.0) + duration
-    return busy
+    return {resource: seconds / events.frames for resource, seconds in busy.items()}
 
 
 def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
     """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order."""
     arcs: list[Arc] = []
-    for slots in orders.values():
-        entries = [(events.index[s.activity], s.stage) for s in slots]
+    for resource, slots in orders.items():
+        entries = served(events, resource, slots)
         for (i, stage_i), (j, stage_j) in itertools.pairwise(entries):
             arcs.append((i, j, events.duration_s[i], stage_i - stage_j))
         if entries:
@@ -98,18 +100,33 @@ def data_arcs(events: Events) -> list[Arc]:
 
 def depth_arcs(events: Events, depths: Sequence[int]) -> list[Arc]:
     """Arcs of the buffer depths; ``depths`` by transfer position."""
+    if events.frames > 1:
+        return _depth_arcs_of_turn(events, depths)
     return [(i, j, events.duration_s[i] + lag, depths[t]) for i, j, lag, t in events.depth_arcs]
 
 
+def _depth_arcs_of_turn(events: Events, depths: Sequence[int]) -> list[Arc]:
+    """Frame k of those that a transfer carries in a turn waits for frame k - depth, which may be turns ago."""
+    arcs: list[Arc] = []
+    while len(arcs) < len(events.depth_arcs):
+        begin = len(arcs)
+        _, _, lag, t = events.depth_arcs[begin]
+        ends, takers, _, _ = zip(*events.depth_arcs[begin : begin + events.rings[t]], strict=True)
+        for k, taker in enumerate(takers):
+            turns, earlier = divmod(k - depths[t], len(ends))
+            arcs.append((ends[earlier], taker, events.duration_s[ends[earlier]] + lag, -turns))
+    return arcs
+
+
 def period_s(events: Events, schedule: Schedule) -> float:
-    """Maximum cycle ratio of the event graph that orders and depths make; inf for a deadlock."""
+    """Maximum cycle ratio of the event graph that orders and depths make, a frame; inf for a deadlock."""
     arcs = data_arcs(events) + order_arcs(events, schedule.orders)
     arcs += depth_arcs(events, [t.depth for t in schedule.transfers])
     nodes = len(events.names)
     if has_deadlock(nodes, arcs):
         return math.inf
     bound = max(resource_occupancy_s(events).values(), default=0.0)
-    return maximum_cycle_ratio(nodes, arcs, at_least=bound)
+    return maximum_cycle_ratio(nodes, arcs, at_least=bound * events.frames) / events.frames
 
 
 def start_times(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[float] | None:
@@ -139,13 +156,27 @@ def start_times(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[fl
 
 
 def latency_s(events: Events, schedule: Schedule) -> float:
-    """Completion of one frame alone: the makespan, arrival of the outputs at the sink included."""
+    """Completion of one frame alone: the makespan, arrival of the outputs at the sink included.
+
+    With replicas that of the frame that takes longest.
+    """
+    if events.alone:
+        return max(
+            latency_s(frame, Schedule(schedule.segments, schedule.transfers, _lists_of_frame(frame, schedule.orders)))
+            for frame in events.alone
+        )
     start = start_times(events, schedule.orders)
     if start is None:
         return math.inf
     ends = [s + d for s, d in zip(start, events.duration_s, strict=True)]
     ends += [ends[i] + lag for i, lag in _arrivals(events)]
     return max(ends, default=0.0)
+
+
+def _lists_of_frame(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> dict[str, tuple[Slot, ...]]:
+    """The lists without what serves other frames."""
+    present = {(name, r) for name, resources in zip(frame.names, frame.resources, strict=True) for r in resources}
+    return {r: tuple(s for s in slots if (s.activity, r) in present) for r, slots in orders.items()}
 
 
 def _arrivals(events: Events) -> list[tuple[int, float]]:
@@ -155,21 +186,24 @@ def _arrivals(events: Events) -> list[tuple[int, float]]:
 def _energy(
     problem: Problem, schedule: Schedule, events: Events, occupancy: Mapping[str, float], interval_s: float
 ) -> tuple[float, int]:
-    tables = problem.tables
+    """Joules and wire bytes of one inference, on average over the frames of a turn."""
+    tables, frames = problem.tables, events.frames
+    segments = every_frame(schedule.segments, frames)
     active = 0.0
-    for segment in schedule.segments:
+    for segment in segments:
         q = problem.processor_index[segment.processor]
         active += float(tables.energy_j[list(segment.operators), q].sum())
     compute: dict[str, float] = {}
     for resources, seconds in zip(events.resources, events.compute_s, strict=True):
         if seconds > 0:
-            compute[resources[0]] = compute.get(resources[0], 0.0) + seconds
+            compute[resources[0]] = compute.get(resources[0], 0.0) + seconds / frames
     in_operators: dict[str, float] = {}
-    for segment in schedule.segments:
+    for segment in segments:
         q = problem.processor_index[segment.processor]
         seconds = float(tables.time_s[list(segment.operators), q].sum())
-        in_operators[segment.processor] = in_operators.get(segment.processor, 0.0) + seconds
+        in_operators[segment.processor] = in_operators.get(segment.processor, 0.0) + seconds / frames
     used = used_boards(problem, schedule)
+    active /= frames
     idle = 0.0
     for ref in problem.processors:
         beside = compute.get(ref.key, 0.0) - in_operators.get(ref.key, 0.0)
@@ -183,9 +217,9 @@ def _energy(
         for hop in t.hops:
             link = problem.link_by_name[hop.link]
             size = link.wire_bytes(t.size_bytes)
-            wire += size
-            energy_links += size * link.energy_j_per_byte
-    return active + idle + energy_links, int(wire)
+            wire += size / t.every
+            energy_links += size / t.every * link.energy_j_per_byte
+    return active + idle + energy_links, round(wire)
 
 
 def _accuracy_loss(problem: Problem, schedule: Schedule) -> float | None:
@@ -199,7 +233,7 @@ def _accuracy_loss(problem: Problem, schedule: Schedule) -> float | None:
 def used_boards(problem: Problem, schedule: Schedule) -> set[str]:
     """Boards that host a segment, relay, or are source or sink."""
     used = {problem.system.source, problem.system.sink}
-    used |= {problem.processors[problem.processor_index[s.processor]].board.name for s in schedule.segments}
+    used |= {problem.processors[problem.processor_index[s.processor]].board.name for s in copies(schedule.segments)}
     for t in schedule.transfers:
         used.update(t.boards)
     return used
@@ -230,7 +264,7 @@ def memory_use(problem: Problem, schedule: Schedule) -> dict[str, MemoryUse]:
     tables = problem.tables
     arenas: dict[str, dict[str, int]] = {}
     weights: dict[str, dict[int, int]] = {}
-    for segment in schedule.segments:
+    for segment in copies(schedule.segments):
         q = problem.processor_index[segment.processor]
         board = problem.processors[q].board
         peak = _segment_peak(problem, segment, schedule.transfers)
@@ -302,8 +336,9 @@ def _violations(
         count = len(used_boards(problem, schedule))
         if count > limits.max_boards:
             found.append(f"{count} boards used, {limits.max_boards} allowed")
-    for segment in schedule.segments:
+    for segment in copies(schedule.segments):
         q = problem.processor_index[segment.processor]
         wrong = [v for v in segment.operators if not problem.tables.allowed[v, q]]
-        found.extend(f"{problem.graph.operators[v].name} is pinned away from {segment.processor}" for v in wrong)
+        found.extend(f"{problem.graph.operators[v].name} may not run on {segment.processor}" for v in wrong)
+    found.extend(colocation_faults(problem.graph, problem.colocated, schedule.segments))
     return found

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from boards.board import Link
-from optimizer.plan import Hop, Segment, Transfer
+from optimizer.plan import Hop, Segment, Slot, Transfer
 from optimizer.problem import Problem
+from optimizer.replicas import carried, frames_of_turn, segments_of_frame
 
-__all__ = ["Events", "UnroutableError", "activity_of_hop", "build_events", "build_transfers", "segment_compute_s"]
+__all__ = [
+    "Events",
+    "UnroutableError",
+    "activity_of_hop",
+    "build_events",
+    "build_transfers",
+    "segment_compute_s",
+    "served",
+]
 
 
 class UnroutableError(Exception):
@@ -24,11 +34,11 @@ class UnroutableError(Exception):
 
 @dataclass(frozen=True)
 class Events:
-    """The activities of one frame. Positions index all tuples.
+    """The activities of one frame, or, with replicas, of all ``frames`` of a turn. Positions index all tuples.
 
     ``arcs``: (i, j, lag_s): j starts no earlier than lag_s after the end of i, same frame.
     ``depth_arcs``: (i, j, lag_s, transfer): j of frame n starts no earlier than lag_s after the end of i of
-    frame n - depth of that transfer.
+    frame n - depth of that transfer, counting the frames that the transfer carries.
     """
 
     names: tuple[str, ...]
@@ -39,10 +49,18 @@ class Events:
     compute_s: tuple[float, ...]
     """Seconds in which the activity keeps the processor that it occupies computing (0 for hops)."""
     index: dict[str, int]
+    frames: int = 1
+    alone: tuple[Events, ...] = ()
+    """The activities of each frame of a turn on their own; empty where one frame is a turn."""
+    at: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Position by activity and frame of the turn; empty where one frame is a turn."""
+    rings: tuple[int, ...] = ()
+    """By transfer the frames that it carries in a turn: so many of ``depth_arcs`` follow each other, one a frame.
+    Empty where one frame is a turn."""
 
 
-def activity_of_hop(tensor_name: str, link: str) -> str:
-    return f"hop:{tensor_name}@{link}"
+def activity_of_hop(label: str, link: str) -> str:
+    return f"hop:{label}@{link}"
 
 
 def build_transfers(
@@ -50,8 +68,23 @@ def build_transfers(
 ) -> tuple[Transfer, ...]:
     """The tensors that leave their segment, with multicast trees; ``depths`` by tensor (default 1).
 
-    Raises UnroutableError.
+    Between replicas every way is a transfer of its own. Raises UnroutableError.
     """
+    frames = frames_of_turn(segments)
+    if frames == 1:
+        return _transfers(problem, segments, depths)
+    of_frame = [_transfers(problem, segments_of_frame(segments, f), depths) for f in range(frames)]
+    counts = {s.name: max(1, len(s.replicas)) for s in segments}
+    found = []
+    for number, t in enumerate(of_frame[0]):
+        every = math.lcm(*(counts[name] for name in (t.producer, *t.consumers) if name is not None))
+        found += [replace(of_frame[f][number], every=every, first=f) for f in range(every)]
+    return tuple(found)
+
+
+def _transfers(
+    problem: Problem, segments: Sequence[Segment], depths: dict[int, int] | None = None
+) -> tuple[Transfer, ...]:
     tables, system, graph = problem.tables, problem.system, problem.graph
     segment_of = np.full(len(graph.operators) + 1, -1, dtype=np.int64)
     for i, segment in enumerate(segments):
@@ -182,7 +215,7 @@ class _Builder:
 
     def _forward(self, t: Transfer, board: str, seconds: float) -> int:
         first = self.problem.system.board(board).processors[0]
-        return self.add(f"forward:{t.name}@{board}", seconds, (f"{board}/{first.name}",), computes=True)
+        return self.add(f"forward:{t.label}@{board}", seconds, (f"{board}/{first.name}",), computes=True)
 
     def _hop(self, t: Transfer, link: Link, before: tuple[int, float] | None, heads: list[int]) -> tuple[int, float]:
         resources = [link.medium]
@@ -193,7 +226,7 @@ class _Builder:
                     first = self.problem.system.boards[board].processors[0]
                     resources.append(f"{end}/{first.name}")
         position = self.add(
-            activity_of_hop(t.name, link.name),
+            activity_of_hop(t.label, link.name),
             link.occupancy_s(t.size_bytes),
             tuple(resources),
             computes=False,
@@ -248,7 +281,18 @@ class _Builder:
 
 
 def build_events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
-    """Activities and arcs of a plan's segments and transfers."""
+    """Activities and arcs of a plan's segments and transfers; unrolled over the frames of a turn with replicas."""
+    frames = frames_of_turn(segments)
+    if frames == 1:
+        return _events(problem, segments, transfers)
+    numbers = [carried(transfers, f) for f in range(frames)]
+    alone = [
+        _events(problem, segments_of_frame(segments, f), [transfers[i] for i in numbers[f]]) for f in range(frames)
+    ]
+    return _unrolled(alone, numbers, [frames // t.every for t in transfers])
+
+
+def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
     b = _Builder(problem, segments, transfers)
     return Events(
         names=tuple(b.names),
@@ -259,3 +303,51 @@ def build_events(problem: Problem, segments: Sequence[Segment], transfers: Seque
         compute_s=tuple(b.compute),
         index=b.index,
     )
+
+
+def _unrolled(alone: Sequence[Events], numbers: Sequence[Sequence[int]], rings: Sequence[int]) -> Events:
+    """The frames of a turn side by side; ``numbers``: position of each frame's transfers in the plan."""
+    names: list[str] = []
+    arcs: list[tuple[int, int, float]] = []
+    ring_arcs: dict[tuple[int, int], list[tuple[int, int, float, int]]] = {}
+    at: dict[tuple[str, int], int] = {}
+    for frame, events in enumerate(alone):
+        base = len(names)
+        at |= {(name, frame): base + i for name, i in events.index.items()}
+        names += [f"{name} of frame {frame}" for name in events.names]
+        arcs += [(base + i, base + j, lag) for i, j, lag in events.arcs]
+        seen: dict[int, int] = {}
+        for i, j, lag, local in events.depth_arcs:
+            number = numbers[frame][local]
+            rank = seen[number] = seen.get(number, -1) + 1  # the same arc in each frame: the way is the same
+            ring_arcs.setdefault((number, rank), []).append((base + i, base + j, lag, number))
+    return Events(
+        names=tuple(names),
+        duration_s=tuple(d for events in alone for d in events.duration_s),
+        resources=tuple(r for events in alone for r in events.resources),
+        arcs=tuple(arcs),
+        depth_arcs=tuple(arc for ring in ring_arcs.values() for arc in ring),
+        compute_s=tuple(c for events in alone for c in events.compute_s),
+        index={name: i for i, name in enumerate(names)},
+        frames=len(alone),
+        alone=tuple(alone),
+        at=at,
+        rings=tuple(rings),
+    )
+
+
+def served(events: Events, resource: str, slots: Sequence[Slot]) -> list[tuple[int, int]]:
+    """(activity, stage) in the order of the resource's list, over all frames of a turn; stages count turns.
+
+    A slot whose frame another resource serves (that of another replica) is skipped.
+    """
+    if events.frames == 1:
+        return [(events.index[s.activity], s.stage) for s in slots]
+    found = []
+    for step in range(events.frames):
+        for s in slots:
+            turn, frame = divmod(step - s.stage, events.frames)
+            position = events.at.get((s.activity, frame))
+            if position is not None and resource in events.resources[position]:
+                found.append((position, -turn))
+    return found

@@ -19,6 +19,13 @@ class Segment:
     precision: str
     operators: tuple[int, ...]
     """Operator indices of the graph in the order they run."""
+    replicas: tuple[str, ...] = ()
+    """Processor keys that take frames in turn, frame n the one at n mod their number, ``processor`` first; empty
+    where ``processor`` takes every frame."""
+
+    def processor_of(self, frame: int) -> str:
+        """Key of the processor that runs this frame."""
+        return self.replicas[frame % len(self.replicas)] if self.replicas else self.processor
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,23 @@ class Transfer:
     hops: tuple[Hop, ...]
     boards: tuple[str, ...]
     depth: int
+    """Frames of this transfer that may exist at once."""
+    every: int = 1
+    first: int = 0
+    """It carries the frames n with n mod ``every`` = ``first``: between replicas each way is a transfer of its own."""
+
+    @property
+    def label(self) -> str:
+        """The tensor's name in activities, told apart from its transfers between other replicas."""
+        return self.name if self.every == 1 else f"{self.name}#{self.first}"
 
 
 @dataclass(frozen=True)
 class Slot:
     """One entry of a resource's cyclic list: in turn m the resource serves frame m - stage.
 
-    ``activity`` is "segment:NAME", "hop:TENSOR_NAME@LINK" or "forward:TENSOR_NAME@BOARD".
+    ``activity`` is "segment:NAME", "hop:LABEL@LINK" or "forward:LABEL@BOARD" with the label of a transfer. Frames
+    that the activity does not serve on this resource are skipped: those below 0, and those of other replicas.
     """
 
     activity: str
