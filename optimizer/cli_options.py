@@ -58,7 +58,23 @@ _OPTIONS = (
         metavar="BOARD=ram:SIZE|flash:SIZE",
         help="Memory that may be used, for example left=ram:320KiB. Can be repeated.",
     ),
-    click.option("--pin", multiple=True, metavar="NODE=BOARD", help="Keep an operator on a board. Can be repeated."),
+    click.option(
+        "--rate",
+        type=RATE,
+        help="Rate at which frames come, for example 20/s: the least throughput, and the interval of idle energy.",
+    ),
+    click.option(
+        "--pin",
+        multiple=True,
+        metavar="NODE=BOARD",
+        help="Keep operators (a name, or a pattern such as conv*) on a board or processor. Can be repeated.",
+    ),
+    click.option(
+        "--forbid", multiple=True, metavar="NODE=BOARD", help="Keep operators off a board. Can be repeated."
+    ),
+    click.option(
+        "--colocate", multiple=True, metavar="NODE,NODE[,...]", help="Operators share a processor. Can be repeated."
+    ),
     click.option("--boards", type=click.IntRange(min=1), help="Use at most this many boards."),
 )
 
@@ -75,7 +91,10 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
             max_energy_j=given.pop("max_energy"),
             max_ram_bytes=ram,
             max_flash_bytes=flash,
-            pins=dict(_node_and_board("--pin", text) for text in given.pop("pin")),
+            pins=_pins(given.pop("pin")),
+            forbids=tuple(dict.fromkeys(_node_and_board("--forbid", text) for text in given.pop("forbid"))),
+            colocations=tuple(_nodes(text) for text in given.pop("colocate")),
+            rate_per_s=given.pop("rate"),
             max_boards=given.pop("boards"),
         )
         command(limits=limits, **given)
@@ -94,6 +113,25 @@ def _memory_limits(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]
             raise LimitError("--max-memory is not usable", expected="BOARD=ram:SIZE or BOARD=flash:SIZE", got=text)
         found[kind][board] = parse_bytes(size)
     return found["ram"], found["flash"]
+
+
+def _pins(texts: Sequence[str]) -> dict[str, str]:
+    pins: dict[str, str] = {}
+    for operator, board in (_node_and_board("--pin", text) for text in texts):
+        if pins.setdefault(operator, board) != board:
+            raise LimitError(
+                f"operator {operator!r} is pinned twice",
+                expected="one board",
+                got=f"--pin {operator}={pins[operator]} and --pin {operator}={board}",
+            )
+    return pins
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) < 2 or not all(names):
+        raise LimitError("--colocate is not usable", expected="NODE,NODE[,...]", got=text)
+    return names
 
 
 def _node_and_board(option: str, text: str) -> tuple[str, str]:

@@ -292,7 +292,8 @@ def _need(path: Path, data: Mapping[str, Any], key: str, kind: type) -> Any:
 
 def _limits(path: Path, data: Mapping[str, Any]) -> Limits:
     try:
-        return Limits(**data)
+        listed = {key: [tuple(entry) for entry in data.get(key, ())] for key in ("forbids", "colocations")}
+        return Limits(**{**data, **{key: tuple(entries) for key, entries in listed.items()}})
     except TypeError as e:
         raise PlanError(f"the limits cannot be understood: {e}", where=str(path)) from e
 

@@ -321,4 +321,3 @@ def _scaled(size_bytes: int, dtype: str, precision: str) -> int:
 def _flash_limit(board: int | None, given: int | None) -> int | None:
     limits = [x for x in (board, given) if x is not None]
     return min(limits) if limits else None
-

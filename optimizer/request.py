@@ -169,10 +169,14 @@ def report_data(problem: Problem, front: Front, measured: Measured | None = None
 
 
 def baselines(problem: Problem) -> Iterator[Baseline]:
-    """The whole model on each processor alone, scored like any plan; limits but memory do not apply."""
+    """The whole model on each processor alone, scored like any plan; limits but memory and rate do not apply."""
     free = replace(
         problem,
-        limits=Limits(max_ram_bytes=problem.limits.max_ram_bytes, max_flash_bytes=problem.limits.max_flash_bytes),
+        limits=Limits(
+            max_ram_bytes=problem.limits.max_ram_bytes,
+            max_flash_bytes=problem.limits.max_flash_bytes,
+            rate_per_s=problem.limits.rate_per_s,
+        ),
     )
     pool = Pool(free)
     for q, ref in enumerate(problem.processors):
@@ -196,8 +200,14 @@ def _limits_text(limits: Limits) -> Iterator[str]:
     for kind, sizes in (("RAM", limits.max_ram_bytes), ("flash", limits.max_flash_bytes)):
         for board, size in sizes.items():
             yield f"{kind} of {board} at most {format_bytes(size)}"
+    if limits.rate_per_s is not None:
+        yield f"frames come at {format_rate(limits.rate_per_s)} (energy counts this interval)"
     for operator, target in limits.pins.items():
         yield f"{operator} on {target}"
+    for operator, target in limits.forbids:
+        yield f"{operator} not on {target}"
+    for names in limits.colocations:
+        yield f"{', '.join(names)} on one processor"
     if limits.max_boards is not None:
         yield f"at most {limits.max_boards} boards"
 

@@ -27,7 +27,12 @@ _MEMORY_STEP_BYTES = 102
 """Memory is settled to 0.1 KiB."""
 _MAX_KNOWN = 150
 _MAX_CALL_S = 15.0
-_OBJECTIVES = {"--max-latency": "latency", "--min-throughput": "throughput", "--max-energy": "energy"}
+_OBJECTIVES = {
+    "--max-latency": "latency",
+    "--min-throughput": "throughput",
+    "--rate": "throughput",
+    "--max-energy": "energy",
+}
 
 
 def find_clashes(
@@ -125,6 +130,8 @@ def _no_plan_at_all(problem: Problem) -> Clash:
 
 def _relaxed(problem: Problem, item: Item, solver: _Solver, still: int) -> Clash:
     """One limit of the set with the smallest relaxation of it alone, all other limits held."""
+    if item.kind == "--rate" and problem.limits.max_energy_j is not None:
+        return _relaxed_by_dropping(problem, item, solver)  # another rate changes the energy, too
     if item.kind in _OBJECTIVES:
         return _relaxed_quantity(problem, item, solver, still)
     if item.is_memory:
@@ -136,7 +143,7 @@ def _relaxed(problem: Problem, item: Item, solver: _Solver, still: int) -> Clash
 
 def _alone(item: Item, problem: Problem, found: bool | None, demand: float | None, unit: str, asked: str) -> Clash:
     """A limit whose relaxation alone does not help, or could not be settled."""
-    name = item.name(problem.limits)
+    name = item.name
     if found is None:
         help_text = "Whether loosening it alone is enough could not be settled in the time given."
     else:
@@ -149,7 +156,7 @@ def _relaxed_quantity(problem: Problem, item: Item, solver: _Solver, still: int)
     limits = problem.limits
     limit = {
         "latency": limits.max_latency_s,
-        "throughput": limits.max_period_s,
+        "throughput": _period(limits.rate_per_s if item.kind == "--rate" else limits.min_throughput_per_s),
         "energy": limits.max_energy_j,
     }[objective]
     demand = math.inf if limit is None else limit
@@ -175,6 +182,10 @@ def _relaxed_quantity(problem: Problem, item: Item, solver: _Solver, still: int)
     return Clash(item.kind, demand, bound.value, unit, text, help_text, best, gap, lever)
 
 
+def _period(rate_per_s: float | None) -> float | None:
+    return None if rate_per_s is None else 1.0 / rate_per_s
+
+
 def _quantity(objective: str, value: float, *, loosened: bool = False) -> str:
     """In the unit of the option; ``loosened``: rounded so that giving it as the limit admits the plan."""
     if objective == "throughput":
@@ -191,7 +202,7 @@ def _rounded(value: float, *, down: bool) -> float:
 
 def _relaxed_memory(problem: Problem, item: Item, solver: _Solver, still: int) -> Clash:
     """Bisection over the bytes of one board: below is proven not to be enough, above a plan is known."""
-    name = item.name(problem.limits)
+    name = item.name
     until = time.monotonic() + max(0.5, solver.left_s / still)
     available = _available(problem, item)
     found, pool = solver.look(without(problem, [item]))
@@ -255,7 +266,7 @@ def _relaxed_boards(problem: Problem, solver: _Solver) -> Clash:
 
 
 def _relaxed_by_dropping(problem: Problem, item: Item, solver: _Solver) -> Clash:
-    name = item.name(problem.limits)
+    name = item.name
     found = solver.possible(without(problem, [item]))
     if not found:
         return _alone(item, problem, found, None, "", f"{name} is asked for.")

@@ -49,7 +49,8 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
         columns = [("throughput", "latency", "energy").index(o) for o in pool.objectives]
         bounds = bounds[:, columns] * (1 - _SLACK)
         looked_at += len(downsets)
-        if not _score_open(pool, known, downsets, bounds, (first, second), deadline, loose):
+        open_ways = _obey(problem, downsets, first, second)
+        if not _score_open(pool, known, downsets[open_ways], bounds[open_ways], (first, second), deadline, loose):
             return None
     return looked_at if all(known.dominates(values) for values in loose) else None
 
@@ -102,6 +103,16 @@ def _score_open(
             if short or not peaks_are_settled(pool.problem, plan):
                 loose.append(values)
     return True
+
+
+def _obey(problem: Problem, downsets: Bools, first: int, second: int) -> Bools:
+    """(m,) the ways to cut that leave every operator where it may run, and groups together."""
+    allowed = problem.tables.allowed
+    fine = ~(downsets @ ~allowed[:, first]) & ~(~downsets @ ~allowed[:, second])
+    for group in problem.together:
+        inside = downsets[:, list(group)]
+        fine &= inside.all(axis=1) | ~inside.any(axis=1)
+    return np.asarray(fine)
 
 
 def _downsets(problem: Problem, limit: int) -> Bools | None:
@@ -220,9 +231,10 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Float
     tail_start = np.maximum(np.where(joined, head_end + ways[0], 0.0), ways[2])
     tail_end = np.where(tail.used, tail_start + tail.alone_s + ways[4], 0.0)
     latency = np.maximum(np.where(head.used, head_end + ways[3], 0.0), tail_end)
+    interval = period if problem.limits.rate_per_s is None else 1.0 / problem.limits.rate_per_s
     for side in (head, tail):
         energy += side.operators_j + side.processor.active_power_w * (side.extra_s + side.beside_s)
-        idle = side.processor.idle_power_w * np.maximum(0.0, period - side.compute_s - side.attend_s)
+        idle = side.processor.idle_power_w * np.maximum(0.0, interval - side.compute_s - side.attend_s)
         always = not side.board.removable or side.board.name in (system.source, system.sink)
         energy += idle if always else np.where(side.used, idle, 0.0)
     return np.stack([period, latency, energy], axis=1)

@@ -224,6 +224,8 @@ class Chain:
         cut = np.full((kinds, kinds, self.n + 2), -1, dtype=np.int64)
         allowed = np.where(self.hop_s <= limit, np.arange(self.n + 1), -1)
         allowed[:, :, 0] = -1
+        for group in self.problem.together:  # on a chain a run of operators that no cut may part
+            allowed[:, :, group[0] + 1 : group[-1] + 1] = -1
         cut[:, :, :-1] = np.maximum.accumulate(allowed, axis=2)
         enters, leaves = self._ends_s
         far[enters > limit, 0] = -1

@@ -44,23 +44,30 @@ class _Codec:
     def __init__(self, pool: Pool, domains: npt.NDArray[np.bool_]) -> None:
         graph = pool.problem.graph
         self.n, self.k = len(graph.operators), len(pool.problem.processors)
-        self.before: list[list[int]] = [[] for _ in range(self.n)]
+        self.units = pool.problem.units
+        unit_of = {v: i for i, unit in enumerate(self.units) for v in unit}
+        self.before: list[list[int]] = [[] for _ in self.units]
+        """Operators outside of a unit that it reads from."""
         self.revisits = pool.problem.non_contiguous
         for tensor in graph.tensors:
             if tensor.producer is not None and not self.revisits:
                 for c in tensor.consumers:
-                    self.before[c].append(tensor.producer)
+                    if unit_of[c] != unit_of[tensor.producer]:
+                        self.before[unit_of[c]].append(tensor.producer)
         self.domains = domains
 
     def decode(self, genome: npt.NDArray[np.float64]) -> Assignment:
         order = np.argsort(genome[self.n :], kind="stable")
         places = np.clip(np.rint(genome[: self.n]), 0, self.k - 1).astype(np.int64)
-        for v in range(self.n):  # operators stand in topological order
-            for u in self.before[v]:
+        for unit, before in zip(self.units, self.before, strict=True):  # in topological order
+            v = unit[0]
+            for u in before:
                 if places[u] > places[v]:
                     places[v] = places[u]
             if not self.domains[v, order[places[v]]]:
                 places[v] = self._allowed_place(v, int(places[v]), order)
+            if len(unit) > 1:
+                places[list(unit)] = places[v]
         return np.asarray(order[places], dtype=np.int64)
 
     def _allowed_place(self, v: int, place: int, order: npt.NDArray[np.int64]) -> int:

@@ -26,7 +26,10 @@ Array = npt.NDArray[np.float64]
 def order_dp_candidates(
     problem: Problem, objectives: Sequence[str] = ("throughput", "latency", "energy")
 ) -> Iterator[Assignment]:
-    """Assignments that are best for each objective along the graph's own order, tightest memory last."""
+    """Assignments that are best for each objective along one topological order, tightest memory last.
+
+    The order is the graph's own, but for operators that must share a processor: they stand side by side.
+    """
     yield from _single_processor(problem)
     for memory_share in _MEMORY_SHARES:
         for objective in objectives:
@@ -51,13 +54,16 @@ class _Dp:
         base = tables.energy_j if objective == "energy" else tables.time_s
         n, q = base.shape
         self.count, self.q = n, q
+        self.order = np.array([v for unit in problem.units for v in unit], dtype=np.int64)
+        self.position = np.argsort(self.order)
+        base = base[self.order]
         crossing = self._crossing_bytes()
         prefix = np.vstack([np.zeros((1, q)), np.cumsum(base, axis=0)])
         self.places = self._places(prefix.min(axis=1), crossing.sum(axis=1))
         """Numbers of operators done at which a cut may be; n and all arrays below count places."""
         self.n = len(self.places) - 1
         self.prefix, self.crossing = prefix[self.places], crossing[self.places]
-        blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed, axis=0)])
+        blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed[self.order], axis=0)])
         self.blocked, self.weights = blocked[self.places], self._weights()[self.places]
         self.limit = memory_share * np.array([self._weight_limit(i) for i in range(q)])
         self.energy = objective == "energy"
@@ -70,9 +76,9 @@ class _Dp:
         """Every position, or of a long graph the lightest cut of each of as many equal shares of the work."""
         stages = self.q << (self.q - 1) if self.q <= _MAX_MASKED else 3 * self.q
         most = int((_MAX_PAIRS / stages) ** 0.5)
-        inner = np.arange(1, self.count)
-        if self.count <= most or work[-1] <= 0:
-            return np.arange(self.count + 1)
+        inner = np.cumsum([len(unit) for unit in self.problem.units])[:-1]  # groups are not parted
+        if len(inner) < most or work[-1] <= 0:
+            return np.concatenate([[0], inner, [self.count]])
         share = np.minimum((work[inner] / work[-1] * (most - 1)).astype(np.int64), most - 2)
         lightest = inner[np.lexsort((crossing[inner], share))]
         _, first = np.unique(np.sort(share), return_index=True)
@@ -82,11 +88,12 @@ class _Dp:
         sizes = self.problem.tables.initializer_bytes
         rows = np.zeros((self.count, self.q))
         seen: set[int] = set()
-        for op in self.problem.graph.operators:
+        for at, v in enumerate(self.order.tolist()):
+            op = self.problem.graph.operators[v]
             fresh = [i for i in op.initializers if i not in seen]
             seen.update(fresh)
             if fresh:
-                rows[op.index] = sizes[fresh].sum(axis=0)
+                rows[at] = sizes[fresh].sum(axis=0)
         return np.vstack([np.zeros((1, self.q)), np.cumsum(rows, axis=0)])
 
     def _weight_limit(self, q: int) -> float:
@@ -102,8 +109,9 @@ class _Dp:
         """(n + 1, q) bytes that cross each position, at the precision of the processor before it."""
         change = np.zeros((self.count + 2, self.q))
         for t, tensor in enumerate(self.problem.graph.tensors):
-            born = 0 if tensor.producer is None else tensor.producer + 1
-            dies = self.count if tensor.is_output else max(tensor.consumers, default=born - 1)
+            born = 0 if tensor.producer is None else int(self.position[tensor.producer]) + 1
+            last = max((int(self.position[c]) for c in tensor.consumers), default=born - 1)
+            dies = self.count if tensor.is_output else max(last, born - 1)
             sizes = self.problem.tables.tensor_bytes[t]
             change[born] += sizes
             change[dies + 1] -= sizes
@@ -197,7 +205,7 @@ class _Dp:
         while position > 0:
             cut, origin = via[mask, q]
             start, before = int(cut[position]), int(origin[position])
-            assignment[self.places[start] : self.places[position]] = q
+            assignment[self.order[self.places[start] : self.places[position]]] = q
             mask, q, position = mask & ~(1 << q), before, start
         return assignment
 
@@ -228,6 +236,6 @@ class _Dp:
             while position > 0:
                 cut, origin = via[last]
                 start, before = int(cut[position]), int(origin[position])
-                assignment[self.places[start] : self.places[position]] = last
+                assignment[self.order[self.places[start] : self.places[position]]] = last
                 last, position = before, start
             yield assignment

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.problem import Problem
+from optimizer.restrictions import spread
 from optimizer.search.pool import Pool, dominates, objective_values
 
 __all__ = ["safe_domains", "simple_bound"]
@@ -34,7 +35,7 @@ def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
         reachable = [max(local[o], bounds.get(o, 0.0)) for o in pool.objectives]
         if any(dominates(values, reachable) and _clearly(values, reachable) for values in known):
             domains[v, q] = False
-    return domains
+    return spread(domains, problem.together)
 
 
 def simple_bound(problem: Problem, objective: str) -> float:

@@ -18,12 +18,15 @@ _FIGURES = {
     "--min-throughput": "min_throughput_per_s",
     "--max-energy": "max_energy_j",
     "--boards": "max_boards",
+    "--rate": "rate_per_s",
 }
+_WHERE = {"--pin": "pins", "--forbid": "forbids", "--colocate": "colocations"}
+"""Restrictions, several of a kind: each is an item of its own."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One limit. ``kind``: an option's name, "RAM" or "flash"; ``subject``: the board or the pinned operator."""
+    """One limit. ``kind``: an option's name, "RAM" or "flash"; ``subject``: the board, or what a restriction says."""
 
     kind: str
     subject: str = ""
@@ -32,12 +35,15 @@ class Item:
     def is_memory(self) -> bool:
         return self.kind in ("RAM", "flash")
 
-    def name(self, limits: Limits) -> str:
+    @property
+    def is_restriction(self) -> bool:
+        return self.kind in _WHERE
+
+    @property
+    def name(self) -> str:
         if self.is_memory:
             return f"{self.kind} of {self.subject}"
-        if self.kind == "--pin":
-            return f"--pin {self.subject}={limits.pins[self.subject]}"
-        return self.kind
+        return f"{self.kind} {self.subject}" if self.is_restriction else self.kind
 
 
 def limit_items(problem: Problem) -> Iterator[Item]:
@@ -46,11 +52,20 @@ def limit_items(problem: Problem) -> Iterator[Item]:
         yield Item("RAM", board.name)
         if problem.tables.flash_limit[problem.board_index[board.name]] is not None:
             yield Item("flash", board.name)
-    for operator in problem.limits.pins:
-        yield Item("--pin", operator)
+    for kind, said in _restrictions(problem.limits).items():
+        yield from (Item(kind, text) for text in said)
     for kind, field in _FIGURES.items():
         if getattr(problem.limits, field) is not None:
             yield Item(kind)
+
+
+def _restrictions(limits: Limits) -> dict[str, dict[str, Any]]:
+    """By option: what it says as the user writes it, and the value that stands for it in the limits."""
+    return {
+        "--pin": {f"{operator}={board}": (operator, board) for operator, board in limits.pins.items()},
+        "--forbid": {f"{operator}={board}": (operator, board) for operator, board in limits.forbids},
+        "--colocate": {",".join(names): names for names in limits.colocations},
+    }
 
 
 def without(problem: Problem, items: Iterable[Item]) -> Problem:
@@ -59,8 +74,11 @@ def without(problem: Problem, items: Iterable[Item]) -> Problem:
     for item in items:
         if item.is_memory:
             problem = with_memory(problem, item, math.inf)
-        elif item.kind == "--pin":
-            limits = replace(limits, pins={o: b for o, b in limits.pins.items() if o != item.subject})
+        elif item.is_restriction:
+            said = _restrictions(limits)[item.kind]
+            kept = [value for text, value in said.items() if text != item.subject]
+            rest: dict[str, Any] = {_WHERE[item.kind]: dict(kept) if item.kind == "--pin" else tuple(kept)}
+            limits = replace(limits, **rest)
         else:
             nothing: dict[str, Any] = {_FIGURES[item.kind]: None}
             limits = replace(limits, **nothing)

@@ -47,7 +47,7 @@ def tight_problem(seed: int, kind: str, k: int) -> Problem:
 
 
 def item_of(problem: Problem, clash: Clash) -> Item:
-    return next(i for i in limit_items(problem) if i.name(problem.limits) == clash.limit)
+    return next(i for i in limit_items(problem) if i.name == clash.limit)
 
 
 def feasible(problem: Problem) -> bool:

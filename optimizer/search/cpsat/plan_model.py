@@ -39,6 +39,10 @@ class PlanModel(ABC):
             for s, q in enumerate(self.order):
                 if not problem.tables.allowed[v, q]:
                     self.model.add(self.x(v, s) == 0)
+        for group in problem.together:
+            for v in group[1:]:
+                for s in range(self.k):
+                    self.model.add(self.x(v, s) == self.x(group[0], s))
         self._add_hops()
         self._add_loads()
         self._add_used()
