@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from boards.errors import BoardsError
-from hil.errors import AgentStartError, BundleError, HilError, LabError
+from hil.errors import AgentStartError, BundleError, CoreError, HilError, LabError
 from optimizer.errors import InputError
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ _EXIT_INTERNAL = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_BENCH = 5
 _EXIT_INTERRUPTED = 130
-_BAD_INPUT = (InputError, BoardsError, LabError, BundleError, AgentStartError)
+_BAD_INPUT = (InputError, BoardsError, LabError, BundleError, AgentStartError, CoreError)
 _EPILOG = (
     "Exit codes: 0 done; 1 internal error; 2 bad input; 5 the bench failed (a board did not answer, died or "
     "refused, or cannot be emulated here); 130 interrupted. Tables and progress go to the standard error, "

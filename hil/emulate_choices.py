@@ -7,7 +7,7 @@ from typing import Literal
 
 from boards.board import Link, System
 from hil.emulate_processes import available_cores
-from hil.errors import EmulationError
+from hil.errors import CoreError, EmulationError
 from hil.lab_types import Shaping
 from hil.netns import MAX_BOARDS, namespaces_unavailable
 
@@ -103,7 +103,7 @@ def choose_cores(boards: int, asked: Sequence[int] | None) -> tuple[tuple[int, .
     chosen = tuple(asked) if asked else available
     unknown = [core for core in chosen if core not in available]
     if unknown:
-        raise EmulationError(
+        raise CoreError(
             f"core {unknown[0]} cannot be used",
             where="--cores",
             expected=f"some of {', '.join(map(str, available))}",

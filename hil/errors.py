@@ -4,6 +4,7 @@ HilError
 ├── LabError                 exit code 2: lab.yaml, a key file, or a board that the lab does not have
 ├── BundleError              exit code 2: the bundle directory cannot be read or does not fit the lab
 ├── EmulationError           emulated boards cannot be started or joined on this machine
+│   └── CoreError            exit code 2: the cores asked for are not this machine's
 ├── AgentStartError          the agent cannot start here: port in use, no key, bad option
 ├── DeviceError              something happened with a board; knows phase, board and the last message
 │   ├── ConnectError         nobody answers at the address
@@ -23,6 +24,7 @@ __all__ = [
     "BundleError",
     "BusyError",
     "ConnectError",
+    "CoreError",
     "DeviceError",
     "DeviceFailedError",
     "DeviceLostError",
@@ -64,6 +66,10 @@ class BundleError(_FileError):
 
 class EmulationError(_FileError):
     """Emulated boards cannot be started, joined or kept running on this machine."""
+
+
+class CoreError(EmulationError):
+    """Boards shall be pinned to a core that cannot be used."""
 
 
 class AgentStartError(_FileError):

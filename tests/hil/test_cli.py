@@ -94,7 +94,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
 
 
 def test_core_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["emulate", "demo", "--cores", "0,4095"]) == 5
+    assert run(["emulate", "demo", "--cores", "0,4095"]) == 2
     assert "core 4095 cannot be used" in capsys.readouterr().err
 
 
