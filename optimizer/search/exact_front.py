@@ -49,8 +49,8 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
         columns = [("throughput", "latency", "energy").index(o) for o in pool.objectives]
         bounds = bounds[:, columns] * (1 - _SLACK)
         looked_at += len(downsets)
-        open_ways = _obey(problem, downsets, first, second)
-        if not _score_open(pool, known, downsets[open_ways], bounds[open_ways], (first, second), deadline, loose):
+        ways = np.flatnonzero(_obey(problem, downsets, first, second))
+        if not _score_open(pool, known, downsets[ways], bounds[ways], (first, second), deadline, loose):
             return None
     return looked_at if all(known.dominates(values) for values in loose) else None
 
@@ -86,7 +86,7 @@ def _score_open(
 
     ``loose`` collects the bounds of plans that score worse than their bounds.
     """
-    least = bounds.min(axis=0)
+    least = bounds.min(axis=0, initial=np.inf)
     scale = np.where(np.isfinite(least), least, 1.0) + _SMALL  # inf where no route leads anywhere
     for index in np.argsort((bounds / scale).sum(axis=1), kind="stable").tolist():
         if time.monotonic() > deadline:
