@@ -86,23 +86,23 @@ def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:
     events = build_events(problem, segments, transfers)
     orders = best_orders(events)
     depths = smallest_depths(events, orders, transfers)
-    wanted = Schedule(tuple(segments), _with_depths(transfers, depths), orders)
-    fitted = _fit_memory(problem, wanted, events)
-    if fitted.transfers != wanted.transfers and _never_runs(events, fitted):
-        orders = _frame_by_frame(events, _frame_alone(events))
+    wanted = Schedule(tuple(segments), with_depths(transfers, depths), orders)
+    fitted = fit_memory(problem, wanted, events)
+    if fitted.transfers != wanted.transfers and never_runs(events, fitted):
+        orders = frame_by_frame(events, frame_alone(events))
         depths = smallest_depths(events, orders, transfers)
-        wanted = replace(wanted, transfers=_with_depths(transfers, depths), orders=orders)
-        return _fit_memory(problem, wanted, events)
+        wanted = replace(wanted, transfers=with_depths(transfers, depths), orders=orders)
+        return fit_memory(problem, wanted, events)
     return fitted
 
 
-def _never_runs(events: Events, schedule: Schedule) -> bool:
+def never_runs(events: Events, schedule: Schedule) -> bool:
     """Whether depths too small for the stages of the lists make activities wait for each other."""
     arcs = data_arcs(events) + order_arcs(events, schedule.orders)
     return has_deadlock(len(events.names), arcs + depth_arcs(events, [t.depth for t in schedule.transfers]))
 
 
-def _with_depths(transfers: Sequence[Transfer], depths: Sequence[int]) -> tuple[Transfer, ...]:
+def with_depths(transfers: Sequence[Transfer], depths: Sequence[int]) -> tuple[Transfer, ...]:
     return tuple(replace(t, depth=d) for t, d in zip(transfers, depths, strict=True))
 
 
@@ -122,19 +122,19 @@ def best_orders(events: Events) -> dict[str, tuple[Slot, ...]]:
 
 def _shortest(placed: Events, events: Events) -> dict[str, tuple[Slot, ...]]:
     """Lists made with the durations of ``placed``, the best by those of ``events``."""
-    starts = _frame_alone(placed)
+    starts = frame_alone(placed)
     floor = max(resource_occupancy_s(placed).values(), default=0.0)
     candidates = [_staged(placed, starts, floor)]
     if any(len(r) > 1 for r in events.resources):
         candidates += _rendezvous_orders(placed, starts, floor)
-    return min(candidates, key=lambda orders: _unbuffered_period(events, orders))
+    return min(candidates, key=lambda orders: unbuffered_period_s(events, orders))
 
 
 def _stuck(events: Events, orders: Mapping[str, Sequence[Slot]]) -> bool:
     return has_deadlock(len(events.names), data_arcs(events) + order_arcs(events, orders))
 
 
-def _unbuffered_period(events: Events, orders: Mapping[str, Sequence[Slot]]) -> float:
+def unbuffered_period_s(events: Events, orders: Mapping[str, Sequence[Slot]]) -> float:
     floor = max(resource_occupancy_s(events).values(), default=0.0)
     arcs = data_arcs(events) + order_arcs(events, orders)
     return maximum_cycle_ratio(len(events.names), arcs, at_least=floor)
@@ -158,7 +158,7 @@ def _tails(events: Events) -> list[float]:
     return tail
 
 
-def _frame_alone(events: Events) -> list[float]:
+def frame_alone(events: Events) -> list[float]:
     """Start times of one frame alone by list scheduling; the best of a few priority rules."""
     tail = _tails(events)
     rules = [
@@ -213,13 +213,13 @@ def _list_schedule(events: Events, priority: Sequence[tuple[float, int]]) -> lis
     return start
 
 
-def _sequence(events: Events, starts: Sequence[float]) -> list[int]:
+def sequence(events: Events, starts: Sequence[float]) -> list[int]:
     """Activities by start time, data precedence first where times are equal."""
-    rank = _topological_rank(events)
+    rank = topological_rank(events)
     return sorted(range(len(starts)), key=lambda i: (starts[i], rank[i]))
 
 
-def _topological_rank(events: Events) -> list[int]:
+def topological_rank(events: Events) -> list[int]:
     depth = [0] * len(events.names)
     for _ in depth:
         changed = False
@@ -238,14 +238,14 @@ def _staged(events: Events, starts: Sequence[float], period: float) -> dict[str,
     An entry starts at the first time of its place in the ring that is neither before its data nor before the
     entry in front of it, so lists stay in single-frame order by (stage, position) and latency is kept.
     """
-    sequence = _sequence(events, starts)
+    ranked = sequence(events, starts)
     before: list[list[tuple[int, float]]] = [[] for _ in starts]
     for i, j, lag in events.arcs:
         before[j].append((i, events.duration_s[i] + lag))
     at = [0.0] * len(starts)
     ring: dict[str, tuple[float, float, int]] = {}  # first start, length used so far, last member
     slots: dict[str, list[Slot]] = {}
-    for i in sequence:
+    for i in ranked:
         ready = max((at[p] + length for p, length in before[i]), default=0.0)
         stage_of = {}
         for r in events.resources[i]:
@@ -275,15 +275,15 @@ def _rendezvous_orders(events: Events, starts: Sequence[float], floor: float) ->
         orders = _modulo(events, starts, floor * factor)
         if orders is not None:
             found.append(orders)
-            if _unbuffered_period(events, orders) <= floor * (1 + _EPSILON):
+            if unbuffered_period_s(events, orders) <= floor * (1 + _EPSILON):
                 break
-    return [*found, _frame_by_frame(events, starts)]
+    return [*found, frame_by_frame(events, starts)]
 
 
-def _frame_by_frame(events: Events, starts: Sequence[float]) -> dict[str, tuple[Slot, ...]]:
+def frame_by_frame(events: Events, starts: Sequence[float]) -> dict[str, tuple[Slot, ...]]:
     """Lists in single-frame order with all stages equal: they run with one buffer each."""
     flat: dict[str, list[Slot]] = {}
-    for i in _sequence(events, starts):
+    for i in sequence(events, starts):
         for r in events.resources[i]:
             flat.setdefault(r, []).append(Slot(events.names[i], 0))
     return {r: tuple(s) for r, s in flat.items()}
@@ -299,7 +299,7 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
     taken: dict[str, list[tuple[float, float]]] = {}
     at = [0.0] * len(starts)
     last: dict[str, float] = {}
-    for i in _sequence(events, starts):
+    for i in sequence(events, starts):
         ready = max((at[p] + length for p, length in before[i]), default=0.0)
         ready = max([ready, *(last[r] for r in events.resources[i] if r in last)])
         when = _first_fit(ready, events.duration_s[i], period, [taken.get(r, []) for r in events.resources[i]])
@@ -312,7 +312,7 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
     orders: dict[str, tuple[Slot, ...]] = {}
     for r, members in _by_resource(events).items():
         base = min(at[i] for i in members)
-        ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], _topological_rank(events)[i]))
+        ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], topological_rank(events)[i]))
         orders[r] = tuple(Slot(events.names[i], math.floor((at[i] - base) / period + _EPSILON)) for i in ranked)
     return orders
 
@@ -342,7 +342,7 @@ def _first_fit(
     return None
 
 
-def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedule:
+def fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedule:
     """Where a board's RAM is overfull, order its operators anew; then give up depth there, dearest tensor first."""
     depths = [t.depth for t in schedule.transfers]
     reordered = False
@@ -357,7 +357,7 @@ def _fit_memory(problem: Problem, schedule: Schedule, events: Events) -> Schedul
             return schedule
 
         depths[min(candidates, key=partial(_price, events, schedule, depths))] -= 1
-        schedule = replace(schedule, transfers=_with_depths(schedule.transfers, depths))
+        schedule = replace(schedule, transfers=with_depths(schedule.transfers, depths))
 
 
 def _price(events: Events, schedule: Schedule, depths: Sequence[int], transfer: int) -> tuple[float, int]:

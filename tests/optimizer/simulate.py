@@ -11,7 +11,12 @@ from optimizer.problem import Problem
 
 
 class _Model:
-    def __init__(self, problem: Problem, plan: Plan) -> None:
+    """What one frame does. With replicas another frame may do it elsewhere, and so has a model of its own."""
+
+    def __init__(self, problem: Problem, plan: Plan, frame: int = 0) -> None:
+        self.frame = frame
+        self.home = {s.name: s.replicas[frame % len(s.replicas)] if s.replicas else s.processor for s in plan.segments}
+        self.transfers = [t for t in plan.transfers if frame % t.every == t.first]
         self.duration: dict[str, float] = {}
         self.needs: dict[str, list[tuple[str, float]]] = {}  # activity -> [(earlier activity, lag)]
         self.frees: dict[str, list[tuple[str, float, int]]] = {}  # activity -> [(activity of frame n - d, lag, d)]
@@ -24,18 +29,19 @@ class _Model:
         for s in plan.segments:
             seconds = 0.0
             for v in s.operators:
-                seconds += rows[problem.graph.operators[v].name, s.processor, s.precision].time_s
-            boundary = problem.costs.boundaries.get(s.processor)
+                seconds += rows[problem.graph.operators[v].name, self.home[s.name], s.precision].time_s
+            boundary = problem.costs.boundaries.get(self.home[s.name])
             if boundary:
-                touching = [t for t in plan.transfers if t.producer == s.name or s.name in t.consumers]
+                touching = [t for t in self.transfers if t.producer == s.name or s.name in t.consumers]
                 seconds += boundary.segment_s + boundary.s_per_byte * sum(t.size_bytes for t in touching)
             self.duration[f"segment:{s.name}"] = seconds
             self.needs[f"segment:{s.name}"] = []
 
     def _tensors(self, problem: Problem, plan: Plan) -> None:
-        home = {s.name: s.processor.split("/")[0] for s in plan.segments}
+        home = {name: key.split("/")[0] for name, key in self.home.items()}
         boards = {b.name for b in problem.system.boards}
-        for t in plan.transfers:
+        for t in self.transfers:
+            tag = t.name if t.every == 1 else f"{t.name}#{t.first}"
             origin = problem.system.source if t.producer is None else home[t.producer]
             maker = None if t.producer is None else f"segment:{t.producer}"
             links = {h.link: problem.link_by_name[h.link] for h in t.hops}
@@ -50,13 +56,13 @@ class _Model:
             if maker:
                 self.duration[maker] += send
             elif send > 0:
-                at_origin = self._forward(t.name, origin, send, None)
+                at_origin = self._forward(tag, origin, send, None)
                 takers.append(at_origin[0])
             queue = deque((n, at_origin) for n in going.get(origin, []))
             while queue:
                 name, before = queue.popleft()
                 link = links[name]
-                hop = f"hop:{t.name}@{name}"
+                hop = f"hop:{tag}@{name}"
                 packets = 1 if link.mtu_bytes is None else max(1, -(-t.size_bytes // link.mtu_bytes))
                 wire = max(t.size_bytes, link.min_payload_bytes) + packets * link.header_bytes
                 self.duration[hop] = link.setup_s + wire / link.bandwidth_bytes_per_s
@@ -71,7 +77,7 @@ class _Model:
                     else:
                         work += link.receive_s_per_byte * t.size_bytes
                     if work > 0:
-                        after = self._forward(t.name, link.target, work, after)
+                        after = self._forward(tag, link.target, work, after)
                 arrival[link.target] = after
                 queue.extend((n, after) for n in going.get(link.target, []))
             gone: list[tuple[str, float]] = []
@@ -89,7 +95,7 @@ class _Model:
                 self.ends.append(arrival[problem.system.sink])
             for taker in takers:
                 for activity, lag in gone:
-                    self.frees.setdefault(taker, []).append((activity, lag, t.depth))
+                    self.frees.setdefault(taker, []).append((activity, lag, t.depth * t.every))
 
     def _forward(self, tensor: str, board: str, seconds: float, before: tuple[str, float] | None) -> tuple[str, float]:
         name = f"forward:{tensor}@{board}"
@@ -98,26 +104,44 @@ class _Model:
         return name, 0.0
 
 
-def simulate(problem: Problem, plan: Plan, frames: int, *, alone: bool = False) -> list[dict[str, float]]:
+def _turn(plan: Plan) -> int:
+    """Frames after which the replicas begin anew."""
+    return math.lcm(*(max(1, len(s.replicas)) for s in plan.segments))
+
+
+def _holders(problem: Problem, model: _Model, plan: Plan) -> dict[str, list[str]]:
+    """Resources by activity in the model's frame: who lists it, but of replicas only the one whose turn it is."""
+    found: dict[str, list[str]] = {}
+    for resource, slots in plan.orders.items():
+        for s in slots:
+            kind, _, name = s.activity.partition(":")
+            if s.activity in model.duration and (kind != "segment" or model.home[name] == resource):
+                found.setdefault(s.activity, []).append(resource)
+    return found
+
+
+def simulate(
+    problem: Problem, plan: Plan, frames: int, *, alone: bool = False, first: int = 0
+) -> list[dict[str, float]]:
     """End times of every activity, a dict a frame; raises RuntimeError where nothing can go on.
 
-    ``alone``: one frame, every resource serving by (stage, position).
+    ``alone``: one frame, that of number ``first``, every resource serving by (stage, position).
     """
-    model = _Model(problem, plan)
+    models = [_Model(problem, plan, first + n) for n in range(_turn(plan))]
+    held = [_holders(problem, model, plan) for model in models]
+
+    def serves(resource: str, activity: str, frame: int) -> bool:
+        return resource in held[frame % len(held)].get(activity, [])
+
     queues: dict[str, deque[tuple[str, int]]] = {}
     for resource, slots in plan.orders.items():
         if alone:
             ranked = sorted(range(len(slots)), key=lambda i: (slots[i].stage, i))
-            queues[resource] = deque((slots[i].activity, 0) for i in ranked)
-            continue
-        turns = frames + max(s.stage for s in slots)
-        queues[resource] = deque(
-            (s.activity, m - s.stage) for m in range(turns) for s in slots if 0 <= m - s.stage < frames
-        )
-    holders: dict[str, list[str]] = {}
-    for resource, slots in plan.orders.items():
-        for s in slots:
-            holders.setdefault(s.activity, []).append(resource)
+            queue = [(slots[i].activity, 0) for i in ranked]
+        else:
+            turns = frames + max(s.stage for s in slots)
+            queue = [(s.activity, m - s.stage) for m in range(turns) for s in slots if 0 <= m - s.stage < frames]
+        queues[resource] = deque((a, n) for a, n in queue if serves(resource, a, n))
     free = dict.fromkeys(queues, 0.0)
     end: list[dict[str, float]] = [{} for _ in range(frames)]
     moved = True
@@ -126,16 +150,17 @@ def simulate(problem: Problem, plan: Plan, frames: int, *, alone: bool = False) 
         for resource in queues:
             while queues[resource]:
                 activity, frame = queues[resource][0]
-                if any(queues[r][0] != (activity, frame) for r in holders[activity]):
+                model, holders = models[frame % len(models)], held[frame % len(models)][activity]
+                if any(queues[r][0] != (activity, frame) for r in holders):
                     break
-                times = [free[r] for r in holders[activity]]
+                times = [free[r] for r in holders]
                 waits = [(a, lag, frame) for a, lag in model.needs[activity]]
                 waits += [(a, lag, frame - d) for a, lag, d in model.frees.get(activity, []) if frame - d >= 0]
                 if any(a not in end[n] for a, _, n in waits):
                     break
                 start = max(times + [end[n][a] + lag for a, lag, n in waits])
                 end[frame][activity] = start + model.duration[activity]
-                for r in holders[activity]:
+                for r in holders:
                     queues[r].popleft()
                     free[r] = end[frame][activity]
                 moved = True
@@ -145,15 +170,22 @@ def simulate(problem: Problem, plan: Plan, frames: int, *, alone: bool = False) 
 
 
 def measured_period(problem: Problem, plan: Plan) -> float:
-    """Seconds a frame of the slowest activity between frame 240 and frame 480; inf for a deadlock."""
+    """Seconds a frame of the slowest activity between frames 240 and 480 and whatever completes the turns; inf for
+    a deadlock."""
+    turn = _turn(plan)
+    low, high = 240 // turn * turn, 480 // turn * turn
     try:
-        end = simulate(problem, plan, 481)
+        end = simulate(problem, plan, high + turn)
     except RuntimeError:
         return math.inf
-    return max(end[480][a] - end[240][a] for a in end[480]) / 240
+    return max(end[high + f][a] - end[low + f][a] for f in range(turn) for a in end[high + f]) / (high - low)
 
 
 def measured_latency(problem: Problem, plan: Plan) -> float:
-    model = _Model(problem, plan)
-    (end,) = simulate(problem, plan, 1, alone=True)
-    return max([*end.values(), *(end[a] + lag for a, lag in model.ends)])
+    """Seconds of the frame that takes longest when it goes alone."""
+    longest = 0.0
+    for first in range(_turn(plan)):
+        model = _Model(problem, plan, first)
+        (end,) = simulate(problem, plan, 1, alone=True, first=first)
+        longest = max([longest, *end.values(), *(end[a] + lag for a, lag in model.ends)])
+    return longest
