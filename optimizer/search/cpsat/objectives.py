@@ -135,8 +135,26 @@ def _plain_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int, later
     m.model.add(start[later] >= start[s] + m.alone[s]).only_enforce_if(some)
 
 
+def _idle_between_frames(m: PlanModel, s: int, interval_s: float) -> Expression:
+    """Idle energy of a stage's processor where frames come at a fixed interval: what it is busy is taken off.
+
+    What is taken off is rounded up, so that the sum stays below the real one. The period is at most the interval,
+    so nothing comes out below zero.
+    """
+    ref = m.problem.processors[m.order[s]]
+    watts = ref.processor.idle_power_w
+    used = m.board_used[ref.board.name]
+    whole = m.scale.joules(watts * interval_s)
+    total = whole * used if ref.board.removable else whole
+    seconds = m.problem.tables.time_s[:, m.order[s]]
+    busy = [(float(seconds[v]), m.x(v, s)) for v in range(m.n)]
+    busy += [(extra, var) for extra, var, _ in m.extra[s]]
+    busy += m.attended[s]
+    return total - sum((m.scale.joules(watts * length) + 1) * var for length, var in busy if length > 0)
+
+
 def add_energy(m: PlanModel) -> Expression:
-    """Active + idle + link energy; idle power runs over the period, which is a variable."""
+    """Active + idle + link energy; idle power runs over the period, which is a variable, unless a rate is given."""
     problem, scale, tables = m.problem, m.scale, m.problem.tables
     total: Expression = 0
     ratio = scale.per_joule / scale.per_second
@@ -146,6 +164,9 @@ def add_energy(m: PlanModel) -> Expression:
         total = total + sum(scale.joules(ref.processor.active_power_w * c) * var for c, var, _ in m.extra[s])
         idle = ref.processor.idle_power_w * ratio
         if idle <= 0:
+            continue
+        if problem.limits.rate_per_s is not None:
+            total = total + _idle_between_frames(m, s, 1.0 / problem.limits.rate_per_s)
             continue
         # Floored: power in 2**-20 of a unit; the busy share, a sum of floors, is raised by one a term.
         whole = math.floor(idle * 2**20)

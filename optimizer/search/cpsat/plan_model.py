@@ -23,7 +23,8 @@ class PlanModel(ABC):
     """Stages are processors in ``order``; a subclass says which operator runs on which stage.
 
     Attributes for objectives: ``period``; ``alone[s]`` and ``compute[s]`` (seconds of the segment and of all that
-    keeps the processor busy), ``attend[s]`` (hops that hold the processor), ``hops``, ``board_used``.
+    keeps the processor busy), ``attend[s]`` (hops that hold the processor; ``attended``: seconds and variable of
+    each), ``hops``, ``board_used``.
     """
 
     revisits = False
@@ -209,6 +210,7 @@ class PlanModel(ABC):
             self.compute.append(work + sum(scale.seconds(c) * var for c, var, _ in self.extra[s]))
             self.alone.append(work + sum(scale.seconds(c) * var for c, var, own in self.extra[s] if own))
         self.attend: list[Expression] = [0] * self.k
+        self.attended: list[list[tuple[float, cp_model.IntVar]]] = [[] for _ in range(self.k)]
         medium: dict[str, list[Expression]] = {}
         first = self._first_processors()
         for (_, link_index, size), var in self.hops.items():
@@ -219,6 +221,7 @@ class PlanModel(ABC):
                 for end in (link.source, link.target):
                     if end in first:
                         self.attend[first[end]] = self.attend[first[end]] + cost * var
+                        self.attended[first[end]].append((link.occupancy_s(size), var))
         self.media = [sum(terms) for terms in medium.values()]
         self.horizon = self._horizon()
         self.period = self.model.new_int_var(0, self.horizon, "period")
