@@ -97,6 +97,7 @@ def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
                 "processor": s.processor,
                 "precision": s.precision,
                 "operators": [graph.operators[v].name for v in s.operators],
+                **({"replicas": list(s.replicas)} if s.replicas else {}),
             }
             for s in plan.segments
         ],
@@ -110,6 +111,7 @@ def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
                 "hops": [{"link": h.link} for h in t.hops],
                 "boards": list(t.boards),
                 "depth": t.depth,
+                **({"every": t.every, "first": t.first} if t.every > 1 else {}),
             }
             for t in plan.transfers
         ],
@@ -243,7 +245,7 @@ def _check_names(path: Path, problem: Problem, plan: Plan) -> None:
     segments = {s.name for s in plan.segments}
     makers = [t.producer for t in plan.transfers if t.producer is not None]
     for kind, names, known in (
-        ("processor", [s.processor for s in plan.segments], problem.processor_index),
+        ("processor", [p for s in plan.segments for p in (s.processor, *s.replicas)], problem.processor_index),
         ("link", [h.link for t in plan.transfers for h in t.hops], problem.link_by_name),
         ("board", [b for t in plan.transfers for b in t.boards], problem.board_index),
         ("segment", [*makers, *(c for t in plan.transfers for c in t.consumers)], segments),
@@ -313,6 +315,7 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
                 _text(s["processor"]),
                 _text(s["precision"]),
                 tuple(operators[name].index for name in s["operators"]),
+                tuple(_text(key) for key in s.get("replicas", ())),
             )
             for s in data["segments"]
         ),
@@ -354,4 +357,6 @@ def _transfer(graph: Graph, data: Mapping[str, Any]) -> Transfer:
         hops=tuple(Hop(tensor, h["link"]) for h in data["hops"]),
         boards=tuple(data["boards"]),
         depth=int(data["depth"]),
+        every=int(data.get("every", 1)),
+        first=int(data.get("first", 0)),
     )

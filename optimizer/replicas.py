@@ -7,6 +7,7 @@ R frames, the least common multiple of all replica counts; in each of these fram
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -68,11 +69,15 @@ def alike(problem: Problem, p: int, q: int) -> bool:
 
 def replica_faults(problem: Problem, segments: Sequence[Segment]) -> Iterator[str]:
     """What is wrong with the replicas of the segments, in words."""
+    times = Counter(s.processor for s in copies(segments))
     for s in segments:
         if not s.replicas:
             continue
         if len(s.replicas) < 2 or s.replicas[0] != s.processor or len(set(s.replicas)) < len(s.replicas):
             yield f"segment {s.name} has replicas {', '.join(s.replicas)}, expected two or more, {s.processor} first"
+        for key in s.replicas:
+            if times[key] > 1:
+                yield f"{key} runs segment {s.name} with others in turn, and something else beside it"
         first = problem.processor_index[s.processor]
         for key in s.replicas[1:]:
             if key != s.processor and not alike(problem, first, problem.processor_index[key]):

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from optimizer import report_format as fmt
 from optimizer.atomic import write_atomically
+from optimizer.replicas import frames_of_turn
 from optimizer.report_data import ReportData
 from optimizer.report_gantt import gantt_rows, ticks
 from optimizer.report_graph import draw_graph
@@ -26,6 +27,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def render_report(data: ReportData) -> str:
     """The page as HTML. Every name that comes from a model, system or user is escaped."""
     score = data.plan.score
+    frames = frames_of_turn(data.plan.segments)
     drawing = draw_graph(data)
     near = on_scale(data.front, data.baselines)
     page = (
@@ -42,7 +44,8 @@ def render_report(data: ReportData) -> str:
             off_scale=[b.label for b in data.baselines if b.feasible and b not in near],
             plots=[Markup(svg) for svg in pareto_plots(data)],
             gantt=gantt_rows(data.system, data.timeline, score.occupancy_s, score.period_s),
-            ticks=ticks(score.period_s),
+            ticks=ticks(score.period_s * frames),
+            frames_of_turn=frames,
             memory=memory_bars(data),
             segments=segment_rows(data),
             transfers=transfer_rows(data),

@@ -30,7 +30,9 @@ class GanttBar:
     start_s: float
     end_s: float
     stage: int
-    """The bar that starts in this window serves frame n - stage, n being the frame that enters in it."""
+    """The bar that starts in this window serves frame n - stage, n being the (first) frame that enters in it."""
+    frames: int = 1
+    """Frames that enter in one window: more than one with replicas."""
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ class GanttRow:
 
 
 def split_wraps(bar: GanttBar, period_s: float) -> tuple[tuple[float, float, int], ...]:
-    """Pieces (start_s, end_s, stage) of a bar in [0, period_s); the wrapped one serves a frame older."""
+    """Pieces (start_s, end_s, stage) of a bar in the window [0, period_s); the wrapped one is of the window before."""
     if bar.end_s <= period_s * (1 + 1e-9):
         return ((bar.start_s, min(bar.end_s, period_s), bar.stage),)
     return (
         (bar.start_s, period_s, bar.stage),
-        (0.0, min(bar.end_s - period_s, period_s), bar.stage + 1),
+        (0.0, min(bar.end_s - period_s, period_s), bar.stage + bar.frames),
     )
 
 
@@ -63,14 +63,14 @@ def gantt_rows(
     for resource, mine in bars.items():
         if not mine:
             continue
-        busy = occupancy_s.get(resource, sum(b.end_s - b.start_s for b in mine))
+        busy = occupancy_s.get(resource, sum((b.end_s - b.start_s) / b.frames for b in mine))
         rows.append(
             GanttRow(
                 resource=resource,
                 board=boards.get(resource),
                 occupancy=fmt.percent(busy / period_s),
                 occupancy_share=min(1.0, busy / period_s),
-                bars=tuple(view for bar in mine for view in _views(bar, period_s)),
+                bars=tuple(view for bar in mine for view in _views(bar, period_s * bar.frames)),
             )
         )
     return tuple(rows)

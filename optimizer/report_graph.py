@@ -96,6 +96,8 @@ def _wires(data: ReportData) -> tuple[Wire, ...]:
     home.update({block[s.name]: board_of_segment(s) for s in plan.segments})
     joined: dict[tuple[int, int], list[Transfer]] = {}
     for transfer in plan.transfers:
+        if transfer.first > 0:
+            continue  # the same tensor between other replicas
         source = block[transfer.producer] if transfer.producer else 0
         for target in (*(block[c] for c in transfer.consumers), *((end,) if transfer.to_sink else ())):
             joined.setdefault((source, target), []).append(transfer)

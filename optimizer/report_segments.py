@@ -9,6 +9,7 @@ from boards.board import System
 from optimizer import report_format as fmt
 from optimizer.graph import Graph
 from optimizer.plan import MemoryUse, Plan, Segment, Transfer
+from optimizer.replicas import copies
 from optimizer.report_data import GanttBar, ReportData
 
 __all__ = [
@@ -94,7 +95,7 @@ def board_of_segment(segment: Segment) -> str:
 
 def boards_used(system: System, plan: Plan) -> tuple[str, ...]:
     """Boards that host a segment, relay, or are source or sink, in declared order."""
-    used = {system.source, system.sink, *(board_of_segment(s) for s in plan.segments)}
+    used = {system.source, system.sink, *(board_of_segment(s) for s in copies(plan.segments))}
     for transfer in plan.transfers:
         used.update(transfer.boards)
     return tuple(b.name for b in system.boards if b.name in used)
@@ -123,7 +124,7 @@ def segment_rows(data: ReportData) -> tuple[SegmentRow, ...]:
                 name=segment.name,
                 board=board,
                 board_index=board_index[board],
-                processor=processor,
+                processor=" + ".join((processor, *segment.replicas[1:])),
                 precision=segment.precision,
                 operators=len(ops),
                 first=ops[0].name if ops else "",
@@ -131,8 +132,8 @@ def segment_rows(data: ReportData) -> tuple[SegmentRow, ...]:
                 seconds=seconds.get(segment.name),
                 weight_bytes=_weight_bytes(data.graph, segment),
                 macs=sum(op.macs for op in ops),
-                in_bytes=sum(t.size_bytes for t in transfers if segment.name in t.consumers),
-                out_bytes=sum(t.size_bytes for t in transfers if t.producer == segment.name),
+                in_bytes=sum(t.size_bytes for t in transfers if segment.name in t.consumers and t.first == 0),
+                out_bytes=sum(t.size_bytes for t in transfers if t.producer == segment.name and t.first == 0),
             )
         )
     return tuple(rows)
@@ -166,7 +167,7 @@ def _transfer_row(system: System, transfer: Transfer) -> TransferRow:
     route = route_text(system, [hop.link for hop in transfer.hops])
     consumers = [*transfer.consumers, *(["sink"] if transfer.to_sink else [])]
     return TransferRow(
-        tensor=transfer.name,
+        tensor=transfer.label,
         size_bytes=transfer.size_bytes,
         producer=transfer.producer or "source",
         consumers=", ".join(consumers),

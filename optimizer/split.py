@@ -82,6 +82,7 @@ def split(
 ) -> Bundle:
     """Write the bundle for the plan and return it. ``graph`` was loaded from the same file as ``model``."""
     _same_model(graph, model)
+    _without_replicas(plan)
     found = crossings(graph, plan.segments)
     _transfers_fit(graph, plan, found)
     order = _running_order(plan.segments, found)
@@ -95,6 +96,19 @@ def split(
         text = json.dumps(manifest_json(bundle), indent=1, allow_nan=False)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return replace(bundle, directory=target)
+
+
+def _without_replicas(plan: Plan) -> None:
+    """The bench runs every frame of a segment on one board."""
+    replicated = next((s for s in plan.segments if s.replicas), None)
+    if replicated is not None:
+        raise PlanError(
+            f"segment {replicated.name} has replicas, and the bench cannot deal frames out to several boards yet",
+            where="plan",
+            expected="segments of one processor each",
+            got=f"{replicated.name} on {', '.join(replicated.replicas)}",
+            hint="Solve again without --replicate to run the plan.",
+        )
 
 
 def crossings(graph: Graph, segments: Sequence[Segment]) -> list[Crossing]:

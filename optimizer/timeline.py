@@ -1,4 +1,4 @@
-"""The steady state of a plan as bars on its resources: one period for the Gantt chart."""
+"""The steady state of a plan as bars on its resources: one period, or one turn of the replicas, for the chart."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ __all__ = ["steady_state"]
 
 
 def steady_state(problem: Problem, plan: Plan) -> tuple[GanttBar, ...]:
-    """Bars of one period at the earliest periodic starts; () for a plan that never runs."""
-    period = plan.score.period_s
-    if not math.isfinite(period) or period <= 0:
-        return ()
+    """Bars of one period at the earliest periodic starts; () for a plan that never runs.
+
+    With replicas of a turn, which is as many periods as it has frames.
+    """
     schedule = Schedule.of(plan)
     events = build_events(problem, plan.segments, plan.transfers)
+    period = plan.score.period_s * events.frames
+    if not math.isfinite(period) or period <= 0:
+        return ()
     arcs = data_arcs(events) + order_arcs(events, schedule.orders)
     arcs += depth_arcs(events, [t.depth for t in plan.transfers])
     start = [0.0] * len(events.names)
@@ -33,13 +36,16 @@ def steady_state(problem: Problem, plan: Plan) -> tuple[GanttBar, ...]:
         if not changed:
             break
     bars: list[GanttBar] = []
-    for i, name in enumerate(events.names):
+    names = [(name, frame) for frame, of in enumerate(events.alone or (events,)) for name in of.names]
+    for i, (name, frame) in enumerate(names):
         stage = math.floor(start[i] / period + 1e-9)
         begin = max(0.0, start[i] - stage * period)
         kind, _, rest = name.partition(":")
         label = rest if kind == "segment" else rest.rsplit("@", 1)[0]
         bars.extend(
-            GanttBar(resource, name, label, begin, begin + events.duration_s[i], stage)
+            GanttBar(
+                resource, name, label, begin, begin + events.duration_s[i], stage * events.frames - frame, events.frames
+            )
             for resource in events.resources[i]
         )
     return tuple(bars)

@@ -17,6 +17,7 @@ from optimizer.memory_plan import arena_faults
 from optimizer.plan import Certificate, Plan, Score
 from optimizer.plan_io import LoadedPlan
 from optimizer.problem import Problem
+from optimizer.replicas import replica_faults
 from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.pool import OBJECTIVES, Pool, objective_values
@@ -90,6 +91,7 @@ def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
     for op in graph.operators:
         if times[op.index] != 1:
             yield f"operator {op.name} stands in {times[op.index]} segments, expected 1"
+    yield from replica_faults(problem, plan.segments)
     if len({s.name for s in plan.segments}) != len(plan.segments):
         yield "two segments have the same name"
     for segment in plan.segments:
@@ -110,31 +112,32 @@ def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
 def _transfers(problem: Problem, plan: Plan) -> Check:
     """The tensors that leave their segments, over the routes of the system, and nothing else."""
     try:
-        needed = {t.name: t for t in build_transfers(problem, plan.segments)}
+        needed = {t.label: t for t in build_transfers(problem, plan.segments)}
     except UnroutableError as e:
         return Check("transfers", False, str(e))
     return _check("transfers", _transfer_faults(plan, needed), f"{len(needed)} tensor(s) leave their segments")
 
 
 def _transfer_faults(plan: Plan, needed: Mapping[str, object]) -> Iterator[str]:
-    times = Counter(t.name for t in plan.transfers)
+    times = Counter(t.label for t in plan.transfers)
     yield from (f"tensor {name} is transferred {count} times" for name, count in times.items() if count > 1)
     yield from (f"tensor {name} leaves its segment, but is not transferred" for name in needed if name not in times)
     yield from (f"tensor {name} is transferred without need" for name in times if name not in needed)
     for t in plan.transfers:
         if t.depth < 1:
-            yield f"tensor {t.name} has depth {t.depth}, expected at least 1"
-        if t.name in needed and replace(t, depth=1) != needed[t.name]:
-            yield f"tensor {t.name} has another size, route, maker or user than the graph and the system ask for"
+            yield f"tensor {t.label} has depth {t.depth}, expected at least 1"
+        if t.label in needed and replace(t, depth=1) != needed[t.label]:
+            yield f"tensor {t.label} has another size, route, maker or user than the graph and the system ask for"
 
 
 def _orders(problem: Problem, plan: Plan) -> Check:
     """Every resource serves each of its activities once a turn."""
     events = build_events(problem, plan.segments, plan.transfers)
     expected: dict[str, Counter[str]] = {}
-    for name, resources in zip(events.names, events.resources, strict=True):
-        for r in resources:
-            expected.setdefault(r, Counter())[name] += 1
+    for frame in events.alone or (events,):
+        for name, resources in zip(frame.names, frame.resources, strict=True):
+            for r in resources:
+                expected.setdefault(r, Counter())[name] = 1
     given = {r: Counter(s.activity for s in slots) for r, slots in plan.orders.items() if slots}
 
     def faults() -> Iterator[str]:
