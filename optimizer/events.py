@@ -143,7 +143,7 @@ def segment_compute_s(problem: Problem, segment: Segment, transfers: Sequence[Tr
     tables = problem.tables
     crossing = sum(t.size_bytes for t in transfers if segment.name == t.producer or segment.name in t.consumers)
     return (
-        float(tables.time_s[list(segment.operators), q].sum())
+        problem.segment_table.figures(segment).time_s
         + float(tables.segment_s[q])
         + float(tables.boundary_s_per_byte[q]) * crossing
     )

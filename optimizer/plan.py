@@ -6,7 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ArenaLayout", "Certificate", "Front", "Hop", "MemoryUse", "Plan", "Score", "Segment", "Slot", "Transfer"]
+__all__ = [
+    "ArenaLayout",
+    "Certificate",
+    "Front",
+    "Hop",
+    "MemoryUse",
+    "Plan",
+    "Schedule",
+    "Score",
+    "Segment",
+    "Slot",
+    "Transfer",
+]
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,19 @@ class Plan:
     """"proven (throughput)" and the like where this plan attains a proven optimum, else "heuristic"."""
     arenas: Mapping[str, ArenaLayout] = field(default_factory=dict)
     """By segment name; empty for plans that are not reported on their own."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The part of a plan that decides: segments, transfers with depths, and the order on every resource."""
+
+    segments: tuple[Segment, ...]
+    transfers: tuple[Transfer, ...]
+    orders: Mapping[str, tuple[Slot, ...]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Schedule:
+        return cls(plan.segments, plan.transfers, plan.orders)
 
 
 @dataclass(frozen=True)

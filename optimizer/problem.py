@@ -26,6 +26,7 @@ from optimizer.restrictions import (
     held_together,
     units_of,
 )
+from optimizer.segment_table import SegmentTable
 from optimizer.sensitivity import Sensitivity, loss_table
 
 __all__ = ["Limits", "Problem", "Tables"]
@@ -119,9 +120,9 @@ class Problem:
             loss_table(self.sensitivity, self.graph, self.precisions)
 
     @cached_property
-    def peaks(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], int]:
-        """Arena peaks that ``evaluate`` has worked out, by processor, operators and crossing outputs."""
-        return {}
+    def segment_table(self) -> SegmentTable:
+        """Figures of segments by themselves, remembered."""
+        return SegmentTable(self)
 
     @cached_property
     def lowest_orders(self) -> dict[tuple[str, tuple[int, ...], tuple[int, ...]], OrderFound]:

@@ -1,0 +1,61 @@
+"""Energy of one inference in the steady state, and the bytes that it sends over the links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optimizer.board_use import used_boards
+from optimizer.events import Events
+from optimizer.plan import Schedule
+from optimizer.problem import Problem
+from optimizer.replicas import every_frame
+
+__all__ = ["energy_and_wire_bytes"]
+
+
+def energy_and_wire_bytes(
+    problem: Problem, schedule: Schedule, events: Events, occupancy_s: Mapping[str, float], interval_s: float
+) -> tuple[float, int]:
+    """Joules and wire bytes of one inference, on average over the frames of a turn."""
+    joules, wire = _over_links(problem, schedule)
+    return _in_processors(problem, schedule, events, occupancy_s, interval_s) + joules, round(wire)
+
+
+def _in_processors(
+    problem: Problem, schedule: Schedule, events: Events, occupancy_s: Mapping[str, float], interval_s: float
+) -> float:
+    frames = events.frames
+    active = 0.0
+    in_operators: dict[str, float] = {}
+    for segment in every_frame(schedule.segments, frames):
+        figures = problem.segment_table.figures(segment)
+        active += figures.energy_j
+        in_operators[segment.processor] = in_operators.get(segment.processor, 0.0) + figures.time_s / frames
+    compute: dict[str, float] = {}
+    for resources, seconds in zip(events.resources, events.compute_s, strict=True):
+        if seconds > 0:
+            compute[resources[0]] = compute.get(resources[0], 0.0) + seconds / frames
+    used = used_boards(problem, schedule)
+    active /= frames
+    idle = 0.0
+    for ref in problem.processors:
+        key = ref.key
+        beside = compute.get(key, 0.0) - in_operators.get(key, 0.0)
+        active += ref.processor.active_power_w * max(0.0, beside)
+        if ref.board.name in used:
+            idle += ref.processor.idle_power_w * max(0.0, interval_s - occupancy_s.get(key, 0.0))
+        elif not ref.board.removable:
+            idle += ref.processor.idle_power_w * interval_s
+    return active + idle
+
+
+def _over_links(problem: Problem, schedule: Schedule) -> tuple[float, float]:
+    """(joules, bytes on the wire) of one inference over all hops."""
+    wire = joules = 0.0
+    for t in schedule.transfers:
+        for hop in t.hops:
+            link = problem.link_by_name[hop.link]
+            size = link.wire_bytes(t.size_bytes)
+            wire += size / t.every
+            joules += size / t.every * link.energy_j_per_byte
+    return joules, wire
