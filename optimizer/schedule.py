@@ -125,8 +125,9 @@ def _shortest(placed: Events, events: Events) -> dict[str, tuple[Slot, ...]]:
     starts = frame_alone(placed)
     floor = max(resource_occupancy_s(placed).values(), default=0.0)
     candidates = [_staged(placed, starts, floor)]
-    if any(len(r) > 1 for r in events.resources):
-        candidates += _rendezvous_orders(placed, starts, floor)
+    if all(len(r) == 1 for r in events.resources):
+        return candidates[0]
+    candidates += _rendezvous_orders(placed, starts, floor)
     return min(candidates, key=lambda orders: unbuffered_period_s(events, orders))
 
 
@@ -189,27 +190,31 @@ def _by_resource(events: Events) -> dict[str, list[int]]:
 def _list_schedule(events: Events, priority: Sequence[tuple[float, int]]) -> list[float]:
     """Serial schedule generation: of the activities that could start earliest, the most urgent goes first."""
     nodes = len(events.names)
-    before: list[list[tuple[int, float]]] = [[] for _ in range(nodes)]
+    after: list[list[tuple[int, float]]] = [[] for _ in range(nodes)]
+    waiting = [0] * nodes
     for i, j, lag in events.arcs:
-        before[j].append((i, events.duration_s[i] + lag))
-    start = [-1.0] * nodes
-    free: dict[str, float] = {}
-    open_ = set(range(nodes))
+        after[i].append((j, events.duration_s[i] + lag))
+        waiting[j] += 1
+    start, data_s = [0.0] * nodes, [0.0] * nodes
+    free_s = {r: 0.0 for resources in events.resources for r in resources}
+    open_ = [i for i, count in enumerate(waiting) if count == 0]
     while open_:
-        earliest = {
-            i: max(
-                max((start[p] + length for p, length in before[i]), default=0.0),
-                max((free.get(r, 0.0) for r in events.resources[i]), default=0.0),
-            )
-            for i in open_
-            if all(start[p] >= 0 for p, _ in before[i])
-        }
-        now = min(earliest.values())
-        chosen = min((i for i, t in earliest.items() if t <= now), key=lambda i: priority[i])
-        start[chosen] = earliest[chosen]
+        chosen, begin_s = -1, math.inf
+        for i in open_:
+            earliest = data_s[i]
+            for r in events.resources[i]:
+                earliest = max(earliest, free_s[r])
+            if earliest < begin_s or (earliest == begin_s and priority[i] < priority[chosen]):
+                chosen, begin_s = i, earliest
+        start[chosen] = begin_s
         for r in events.resources[chosen]:
-            free[r] = start[chosen] + events.duration_s[chosen]
+            free_s[r] = begin_s + events.duration_s[chosen]
         open_.remove(chosen)
+        for j, length in after[chosen]:
+            data_s[j] = max(data_s[j], begin_s + length)
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                open_.append(j)
     return start
 
 
@@ -310,9 +315,10 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
             taken.setdefault(r, []).append((when % period, events.duration_s[i]))
             last[r] = when
     orders: dict[str, tuple[Slot, ...]] = {}
+    rank = topological_rank(events)
     for r, members in _by_resource(events).items():
         base = min(at[i] for i in members)
-        ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], topological_rank(events)[i]))
+        ranked = sorted(members, key=lambda i: ((at[i] - base) % period, at[i], rank[i]))
         orders[r] = tuple(Slot(events.names[i], math.floor((at[i] - base) / period + _EPSILON)) for i in ranked)
     return orders
 
