@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 
 from optimizer.problem import Problem
+from optimizer.search.certify import PROVEN_GAP
 from optimizer.search.cpsat import Bound, Budget
+from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards_chain import Chain, Stage, is_chain
+from optimizer.search.many_boards_lattice import METHOD as LATTICE_METHOD
+from optimizer.search.many_boards_lattice import LatticeSearch
 from optimizer.search.many_boards_prices import Prices
 from optimizer.search.pool import Pool
-from optimizer.search.pruning import simple_bound
 from optimizer.search.type_dp import TypeReach
 
 __all__ = ["fits_cpsat", "prove_period"]
@@ -28,6 +31,8 @@ _MEMORY_SHARES = (1.0, 0.9, 0.75, 0.6, 0.5)
 
 
 _MAX_CLAUSES = 500_000
+_TOLERANCE = 1e-6
+"""By how much a bound must exceed a limit on the period to mean that there is no plan."""
 
 
 def fits_cpsat(problem: Problem) -> bool:
@@ -40,17 +45,30 @@ def fits_cpsat(problem: Problem) -> bool:
 def prove_period(pool: Pool, budget: Budget) -> Bound | None:
     """Improve the pool's best period and bound it from below, over all contiguous plans in any order of processors.
 
-    None where none of the methods applies: plans that may come back to a processor, a single processor, graphs that
-    are no chain.
+    None where none of the methods applies: plans that may come back to a processor, a single processor, two on a graph
+    that is no chain (there CP-SAT is quick), graphs that are no chain and have too many downsets.
     """
     problem = pool.problem
     if problem.non_contiguous or len(problem.processors) < 2 or budget.left_s <= 0:
         return None
     begin = time.monotonic()
+    known = fluid_bound_s(problem)
+    value, complete, method = known, False, ""
     if is_chain(problem):
-        value, complete, method = _Bisection(pool, Chain(problem), budget).run()
-        return Bound(min(value, pool.best_value("throughput")), complete, method, time.monotonic() - begin)
-    return None
+        value, complete, method = _Bisection(pool, Chain(problem), budget, known).run()
+    elif len(problem.processors) == 2:
+        return None
+    if not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP):
+        found = LatticeSearch(pool, budget, value).run()
+        if found is not None:
+            method = LATTICE_METHOD if found[0] > value or not method else method
+            value, complete = found
+    if not method:
+        return None
+    limit = problem.limits.max_period_s
+    if limit is not None and value > limit * (1 + _TOLERANCE):
+        value, complete = math.inf, True
+    return Bound(min(value, pool.best_value("throughput")), complete, method, time.monotonic() - begin)
 
 
 Ask = Callable[[float], tuple[bool, list[Stage] | None]]
@@ -60,11 +78,11 @@ Ask = Callable[[float], tuple[bool, list[Stage] | None]]
 class _Bisection:
     """Largest period proven impossible and best plan found, drawn together."""
 
-    def __init__(self, pool: Pool, chain: Chain, budget: Budget) -> None:
+    def __init__(self, pool: Pool, chain: Chain, budget: Budget, low_s: float) -> None:
         self.pool, self.chain, self.budget = pool, chain, budget
         self.exact = TypeReach.applies(chain.counts)
         self.memory = chain.memory_windows()
-        self.low = simple_bound(pool.problem, "throughput")
+        self.low = low_s
         self.table = TypeReach(chain.counts, chain.max_stages) if self.exact else None
         self.prices = Prices(self.chain.n / self.chain.time[:, -1].clip(min=1e-12), chain.counts)
 

@@ -19,7 +19,7 @@ from boards.board import Link
 from optimizer.problem import Problem
 from optimizer.search.pool import Assignment
 
-__all__ = ["Chain", "Stage", "Windows", "is_chain", "occupancy_s"]
+__all__ = ["Chain", "Stage", "Windows", "is_chain", "link_facts", "occupancy_s", "processor_types"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ class Chain:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.n = len(problem.graph.operators)
-        self.members = _types(problem)
+        self.members = processor_types(problem)
         self.first = np.array([m[0] for m in self.members])
         tables = problem.tables
         lead = self.first
@@ -135,7 +135,7 @@ class Chain:
             for q in self.members[b]:
                 route = None if p == q else self._route(p, q)
                 if route is not None:
-                    found.setdefault(tuple(_facts(link) for link in route), route)
+                    found.setdefault(tuple(link_facts(link) for link in route), route)
         return list(found.values())
 
     def _route(self, p: int, q: int) -> tuple[Link, ...] | None:
@@ -148,7 +148,7 @@ class Chain:
     ) -> Floats:
         worst = np.zeros(self.n + 1)
         for link in route:
-            key = _facts(link)
+            key = link_facts(link)
             if key not in known:
                 known[key] = np.asarray(sum(np.where(p >= 0, occupancy_s(link, p), 0.0) for p in payloads))
             worst = np.maximum(worst, known[key])
@@ -297,11 +297,12 @@ def _reach(weight: Floats, start: Floats, end: Floats, limit: float) -> Ints:
     return np.maximum.accumulate(reach).astype(np.int64)
 
 
-def _facts(link: Link) -> tuple[object, ...]:
+def link_facts(link: Link) -> tuple[float, ...]:
+    """All that a hop's time depends on, as figures that can be sorted."""
     return (
         link.bandwidth_bytes_per_s,
         link.setup_s,
-        link.mtu_bytes,
+        link.mtu_bytes or 0,
         link.header_bytes,
         link.min_payload_bytes,
         link.send_s_per_byte,
@@ -309,8 +310,11 @@ def _facts(link: Link) -> tuple[object, ...]:
     )
 
 
-def _types(problem: Problem) -> list[list[int]]:
-    """Processors by what they compute and hold; links are not looked at."""
+def processor_types(problem: Problem, beside: Sequence[object] | None = None) -> list[list[int]]:
+    """Processors by what they compute and hold; links are not looked at.
+
+    ``beside``: by processor, what else must be equal.
+    """
     tables = problem.tables
     groups: dict[tuple[object, ...], list[int]] = {}
     for q, ref in enumerate(problem.processors):
@@ -325,6 +329,7 @@ def _types(problem: Problem) -> list[list[int]]:
             int(tables.ram_limit[b]) - board.runtime_ram_bytes,
             tables.flash_limit[b],
             board.weights_in,
+            None if beside is None else beside[q],
         )
         groups.setdefault(key, []).append(q)
     return list(groups.values())

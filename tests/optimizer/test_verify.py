@@ -75,7 +75,7 @@ def test_bounds_of_three_processors_are_left_to_the_solver(tmp_path: Path) -> No
     checks = verify(load_plan(tmp_path / "plan.json")).checks
     bounds = [c for c in checks if c.name.startswith("bound of")]
     assert bounds
-    assert all(c.holds is None and "not re-checked (CP-SAT" in c.text for c in bounds)
+    assert all(c.holds is None and "not re-checked (" in c.text for c in bounds)
 
 
 def lie(*path: str | int, by: float = 1 + 1e-6) -> Callable[[dict[str, Any]], None]:

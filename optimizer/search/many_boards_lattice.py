@@ -1,0 +1,173 @@
+"""The least period of any graph over boards in any order, by bisection with reach-DP over its downsets.
+
+First along a few topological orders, which finds good plans in little time; then over all downsets, which proves.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from optimizer.graph import predecessors
+from optimizer.problem import Problem
+from optimizer.search.cpsat import Budget
+from optimizer.search.downsets import Lattice, all_downsets, along_orders
+from optimizer.search.pool import Assignment, Pool
+from optimizer.search.segment_loads import SegmentLoads
+from optimizer.search.subset_reach import BoardSets, Segments, SubsetReach
+
+__all__ = ["METHOD", "LatticeSearch"]
+
+METHOD = "DP over downsets and sets of boards"
+_MAX_DOWNSETS = 20_000
+_MAX_PAIRS = 3e7
+_MAX_SET = 4096
+"""Words of a set of sets of boards: 18 boards that all differ."""
+_MAX_WORDS = 5e7
+"""Words of all sets of sets together: 0.4 GB."""
+_CLOSE = 4e-5
+_ROUGH = 1e-3
+"""How close the plans along a few orders are drawn to their best."""
+_FIRST_STEP = 2e-3
+_MEMORY_SHARES = (0.9, 0.75, 0.6)
+_PATIENCE = (1.0, 1.02, 1.1)
+
+
+class _TimeUpError(Exception):
+    """The budget ended before the answer."""
+
+
+class LatticeSearch:
+    """Best plan and largest period proven impossible. ``low_s``: a bound that is known."""
+
+    def __init__(self, pool: Pool, budget: Budget, low_s: float) -> None:
+        self.pool, self.budget, self.low_s = pool, budget, low_s
+        self.problem = pool.problem
+        self.work = pool.problem.tables.time_s.min(axis=1)
+
+    def run(self) -> tuple[float, bool] | None:
+        """The bound, and whether nothing better than it is left to be looked for; None where there are too many
+        downsets, pairs of them, or sets of boards.
+        """
+        lattice = all_downsets(self.problem.graph, self.work, self.problem.together, _MAX_DOWNSETS)
+        if lattice is None:
+            return None
+        orders = [list(range(len(self.work))), _depth_first(self.problem)]
+        try:
+            chain = along_orders(orders, self.work, self.problem.together)
+            if len(chain.member) < len(lattice.member):
+                self._plans(chain)
+            return self._proof(lattice)
+        except _TimeUpError:
+            return self.low_s, False
+
+    def _spend(self, seconds: float) -> None:
+        self.budget.clock.used_s += seconds
+        if self.budget.left_s <= 0:
+            raise _TimeUpError
+
+    def _reach(self, lattice: Lattice, longest_s: float) -> SubsetReach | None:
+        """None where it would be too large."""
+        loads = SegmentLoads(self.problem, lattice)
+        words = BoardSets.size(loads.counts)
+        if words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS:
+            return None
+        if lattice.pairs(longest_s) > _MAX_PAIRS:
+            return None
+        return SubsetReach(lattice, loads, BoardSets(loads.counts, self._max_stages()), longest_s)
+
+    def _max_stages(self) -> int:
+        """Stages that a cap on boards leaves room for."""
+        count, cap = len(self.problem.processors), self.problem.limits.max_boards
+        if cap is None:
+            return count
+        return min(count, cap * max(len(b.processors) for b in self.problem.system.boards))
+
+    def _high_s(self) -> float:
+        """A period that some plan has, or longer than that of any."""
+        best = self.pool.best_value("throughput")
+        if math.isfinite(best):
+            return best
+        tables = self.problem.tables
+        bytes_s = sum(link.occupancy_s(int(tables.tensor_bytes.max())) for link in self.problem.links)
+        return float(tables.time_s.sum() + tables.segment_s.sum()) + bytes_s * len(self.problem.graph.tensors) + 1.0
+
+    def _plans(self, lattice: Lattice) -> None:
+        """Good plans whose segments end where the orders pass."""
+        low, high = self.low_s, self._high_s()
+        reach = self._reach(lattice, high)
+        if reach is None:
+            return
+        while high > low * (1 + _ROUGH):
+            middle = math.sqrt(low * high) if low * 4 < high and low > 0 else (low + high) / 2
+            found = reach.segments(middle, self._spend)
+            if found is None:
+                low = middle
+            else:
+                high = self._score(reach, found, middle)
+
+    def _proof(self, lattice: Lattice) -> tuple[float, bool] | None:
+        high, step = self._high_s(), _FIRST_STEP
+        known = math.isfinite(self.pool.best_value("throughput"))
+        reach = self._reach(lattice, high)
+        if reach is None:
+            return None
+        if not known:
+            found = reach.segments(high, self._spend)
+            if found is None:
+                return math.inf, True
+            high, step = self._score(reach, found, high), 1.0
+        while high > self.low_s * (1 + _CLOSE):
+            middle = max((self.low_s + high) / 2, high * (1 - step))
+            found = reach.segments(middle, self._spend)
+            if found is None:
+                self.low_s, step = middle, 1.0
+            else:
+                high, step = self._score(reach, found, middle), 3 * step
+        self._leave_room(reach)
+        return self.low_s, True
+
+    def _score(self, reach: SubsetReach, found: Segments, period_s: float) -> float:
+        """Score the segments; the period that they need as far as the loads say."""
+        self.pool.score(self._assignment(reach, found))
+        return min(period_s, max(self.low_s, *(reach.loads.load_s(*segment) for segment in found)))
+
+    def _assignment(self, reach: SubsetReach, found: Segments) -> Assignment:
+        """The processors of each type in declared order."""
+        left = [list(m) for m in reach.loads.members]
+        chosen = np.zeros(len(self.work), dtype=np.int64)
+        member = reach.lattice.member
+        for kind, start, end in found:
+            chosen[member[end] & ~member[start]] = left[kind].pop(0)
+        return chosen
+
+    def _leave_room(self, reach: SubsetReach) -> None:
+        """Where arenas and buffers are in the way of the best plans, look for some that leave them room."""
+        for share in _MEMORY_SHARES:
+            for factor in _PATIENCE:
+                longest = min(self.low_s * factor * (1 + _CLOSE), reach.longest_s)
+                if self.pool.best_value("throughput") <= longest * (1 + _CLOSE) or not reach.loads.memory_binds:
+                    return
+                found = reach.segments(longest, self._spend, share)
+                if found is not None:
+                    self._score(reach, found, longest)
+
+
+def _depth_first(problem: Problem) -> list[int]:
+    """A topological order that finishes a branch before it begins the next."""
+    before = predecessors(problem.graph)
+    order: list[int] = []
+    done: set[int] = set()
+    stack = [(v, False) for v in range(len(before))][::-1]
+    while stack:
+        v, ready = stack.pop()
+        if v in done:
+            continue
+        if ready:
+            done.add(v)
+            order.append(v)
+        else:
+            stack.append((v, True))
+            stack.extend((u, False) for u in before[v] if u not in done)
+    return order

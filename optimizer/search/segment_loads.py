@@ -1,0 +1,256 @@
+"""What a segment between two downsets keeps busy, on each type of processor, whatever the rest of the plan does.
+
+Rows are sums that must not exceed the period: seconds of the processor, of the link that tensors leave by, of the
+link that they come by; and likewise bytes of memory. Each counts only what surely happens: a relaxation of
+``evaluate()``'s model. It is exact where boards of one processor hang on switches by ports of their own, for precisions
+of one width, as long as neither arenas nor depths bind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizer.problem import Problem
+from optimizer.search.downsets import Lattice
+from optimizer.search.many_boards_chain import processor_types
+from optimizer.search.ports import Port, port
+
+__all__ = ["SegmentLoads"]
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+_SLACK = 1e-9
+_SAME = 1e-12
+
+
+@dataclass
+class _Row:
+    """(prefix of the end) - (prefix of the start) + flows + constant <= limit. Shapes: m downsets, k types."""
+
+    prefix: Floats
+    """(m, k)"""
+    constant: Floats
+    """(k,)"""
+    limit: Floats | None = None
+    """(k,) None: the period."""
+    terms: list[tuple[int, int, float]] = field(default_factory=list)
+    """(flow, type, factor)"""
+
+
+class SegmentLoads:
+    """Loads of segments by type of processor; ``members`` lists the processors of each."""
+
+    def __init__(self, problem: Problem, lattice: Lattice) -> None:
+        self.problem, self.lattice = problem, lattice
+        system = problem.system
+        ends = [(ref.board.name == system.source, ref.board.name == system.sink) for ref in problem.processors]
+        ports = [(port(problem, q, leaving=True), port(problem, q, leaving=False)) for q in range(len(ends))]
+        self.members = processor_types(
+            problem, [(*ends[q], *(p.key for p in ports[q]), _one_medium(*ports[q])) for q in range(len(ends))]
+        )
+        self.first = [m[0] for m in self.members]
+        self.ends = [ends[q] for q in self.first]
+        self._tensors()
+        self._flows: list[tuple[bool, Floats]] = []
+        self.rows: list[_Row] = []
+        self._add_times([ports[q] for q in self.first])
+        self._add_memory()
+        self._add_pins()
+        self._gains = [self._gain(row) for row in self.rows]
+        self._reads = [self.open @ vector for _, vector in self._flows]
+
+    @property
+    def counts(self) -> list[int]:
+        return [len(m) for m in self.members]
+
+    @property
+    def memory_binds(self) -> bool:
+        """Whether memory may refuse a segment."""
+        return any(row.limit is not None and bool(row.limit.any()) for row in self.rows)
+
+    def _tensors(self) -> None:
+        """Masks of tensors, and by downset what is open (made, some consumer outside) and how much of it is used."""
+        graph, member = self.problem.graph, self.lattice.member
+        self.inner = np.array([t.producer is not None and bool(t.consumers) for t in graph.tensors])
+        self.inputs = np.array([t.producer is None and bool(t.consumers) for t in graph.tensors])
+        self.results = np.array([t.producer is not None and not t.consumers and t.is_output for t in graph.tensors])
+        uses = np.zeros((len(graph.operators), len(graph.tensors)), dtype=np.float32)
+        makes = np.zeros_like(uses)
+        for t, tensor in enumerate(graph.tensors):
+            uses[list(tensor.consumers), t] = 1
+            if tensor.producer is not None:
+                makes[tensor.producer, t] = 1
+        floats = member.astype(np.float32)
+        self.used = (floats @ uses).astype(np.int32)
+        """(m, t) consumers inside."""
+        made = (floats @ makes > 0) | self.inputs
+        self.open = made & (self.used < uses.sum(axis=0))
+        self.makes = makes
+
+    def _flow(self, enters: bool, vector: Floats) -> tuple[int, float] | None:
+        """The number of a sum of ``vector`` over tensors that enter or leave, and the factor to take it with."""
+        scale = float(vector.max(initial=0.0))
+        if scale <= 0:
+            return None
+        unit = vector / scale
+        for i, (kind, known) in enumerate(self._flows):
+            if kind == enters and np.allclose(known, unit, rtol=_SAME, atol=0.0):
+                return i, scale * (1 - _SAME)
+        self._flows.append((enters, unit))
+        return len(self._flows) - 1, scale
+
+    def _add_term(self, row: _Row, kind: int, enters: bool, vector: Floats, factor: float = 1.0) -> None:
+        found = self._flow(enters, vector)
+        if found is not None:
+            row.terms.append((found[0], kind, factor * found[1]))
+
+    def _made(self, vector: Floats) -> Floats:
+        """(m,) sum over the results made inside."""
+        return np.asarray(self.lattice.member @ (self.makes @ (vector * self.results)))
+
+    def _leaves(self, row: _Row, kind: int, vector: Floats) -> None:
+        """Everything that leaves the board of a type: what others use, results, and at the source their inputs."""
+        at_source, at_sink = self.ends[kind]
+        self._add_term(row, kind, False, vector * self.inner)
+        if not at_sink:
+            row.prefix[:, kind] += self._made(vector)
+        if at_source:
+            row.constant[kind] += float((vector * self.inputs).sum())
+            self._add_term(row, kind, True, vector * self.inputs, -1.0)
+
+    def _enters(self, row: _Row, kind: int, vector: Floats) -> None:
+        """Everything that comes to the board of a type: what it uses, and at the sink the results of others."""
+        at_source, at_sink = self.ends[kind]
+        self._add_term(row, kind, True, vector * (self.inner if at_source else self.inner | self.inputs))
+        if at_sink:
+            row.constant[kind] += float((vector * self.results).sum())
+            row.prefix[:, kind] -= self._made(vector)
+
+    def _empty_row(self) -> _Row:
+        kinds = len(self.members)
+        return _Row(np.zeros((len(self.lattice.member), kinds)), np.zeros(kinds))
+
+    def _add_times(self, ports: Sequence[tuple[Port, Port]]) -> None:
+        tables = self.problem.tables
+        work, out, come = self._empty_row(), self._empty_row(), self._empty_row()
+        work.prefix += self.lattice.member @ tables.time_s[:, self.first]
+        work.constant += tables.segment_s[self.first]
+        least = tables.tensor_bytes.min(axis=1).astype(np.float64)
+        for kind, (away, here) in enumerate(ports):
+            q = self.first[kind]
+            own = tables.tensor_bytes[:, q].astype(np.float64)
+            per_byte = float(tables.boundary_s_per_byte[q])
+            self._add_term(work, kind, False, (per_byte * own + away.work_s) * self.inner)
+            self._add_term(work, kind, True, (per_byte * least + here.work_s) * self.inner)
+            at_source = self.ends[kind][0]
+            into = per_byte * least + (0.0 if at_source else here.work_s)
+            self._add_term(work, kind, True, into * self.inputs)
+            work.prefix[:, kind] += self._made(per_byte * own)
+            self._leaves(work, kind, away.held_s)
+            self._enters(work, kind, here.held_s)
+            self._leaves(out, kind, away.wire_s)
+            self._enters(out if _one_medium(away, here) else come, kind, here.wire_s)
+        self.rows += [row for row in (work, out, come) if row is work or row.terms or row.prefix.any()]
+
+    def _add_memory(self) -> None:
+        """Weights, and one buffer of everything that enters or leaves."""
+        problem, tables = self.problem, self.problem.tables
+        boards = [problem.processors[q].board for q in self.first]
+        flash, ram = self._empty_row(), self._empty_row()
+        flash_limits = [tables.flash_limit[int(tables.board_of[q])] for q in self.first]
+        flash.limit = np.array([np.inf if x is None else float(x) for x in flash_limits])
+        ram.limit = np.array([float(tables.ram_limit[int(tables.board_of[q])]) for q in self.first])
+        ram.constant += np.array([float(board.runtime_ram_bytes) for board in boards])
+        weights = self._weights()
+        flash.prefix += weights
+        ram.prefix += weights * np.array([board.weights_in == "ram" for board in boards])
+        least = tables.tensor_bytes.min(axis=1).astype(np.float64)
+        widest = ram.prefix[-1] + ram.constant + 2 * (self.open @ tables.tensor_bytes.max(axis=1)).max()
+        widest += float((tables.tensor_bytes.max(axis=1) * self.results).sum())
+        if (flash.prefix[-1] > flash.limit).any():
+            self.rows.append(flash)
+        if (widest > ram.limit).any():
+            for kind, q in enumerate(self.first):
+                own = tables.tensor_bytes[:, q].astype(np.float64)
+                self._add_term(ram, kind, False, own * self.inner)
+                self._add_term(ram, kind, True, least * (self.inner | self.inputs))
+                ram.prefix[:, kind] += self._made(own)
+            self.rows.append(ram)
+
+    def _weights(self) -> Floats:
+        """(m, k) bytes of the initializers that a single operator uses."""
+        users: dict[int, list[int]] = {}
+        for op in self.problem.graph.operators:
+            for i in op.initializers:
+                users.setdefault(i, []).append(op.index)
+        rows = np.zeros((len(self.problem.graph.operators), len(self.first)))
+        for i, ops in users.items():
+            if len(ops) == 1:
+                rows[ops[0]] += self.problem.tables.initializer_bytes[i, self.first]
+        return np.asarray(self.lattice.member @ rows)
+
+    def _add_pins(self) -> None:
+        barred = ~self.problem.tables.allowed[:, self.first]
+        if barred.any():
+            row = self._empty_row()
+            row.prefix += self.lattice.member @ barred.astype(np.float64)
+            row.limit = np.zeros(len(self.first))
+            self.rows.append(row)
+
+    def _gain(self, row: _Row) -> Floats:
+        """(flows, k)"""
+        gain = np.zeros((len(self._flows), len(self.first)))
+        for flow, kind, factor in row.terms:
+            gain[flow, kind] += factor
+        return gain
+
+    def flows(self, end: int, starts: Ints) -> Floats:
+        """(starts, flows) sums over what enters or leaves between each start and the end."""
+        columns = np.flatnonzero(self.open[end])
+        still = self.open[starts[:, None], columns]
+        unread = still & (self.used[starts[:, None], columns] == self.used[end, columns])
+        found = np.empty((len(starts), len(self._flows)))
+        for i, (enters, vector) in enumerate(self._flows):
+            if enters:
+                found[:, i] = self._reads[i][starts] - unread @ vector[columns]
+            else:
+                found[:, i] = self._reads[i][end] - still @ vector[columns]
+        return found
+
+    def fit(self, end: int, starts: Ints, flows: Floats, period_s: float, memory_share: float = 1.0) -> Bools:
+        """(starts, k) whether a segment from each start to the end fits the period on each type.
+
+        ``memory_share`` below 1 leaves room for arenas and deeper buffers, but then nothing is a bound.
+        """
+        fits = np.ones((len(starts), len(self.first)), dtype=np.bool_)
+        for row, gain in zip(self.rows, self._gains, strict=True):
+            load = row.prefix[end] - row.prefix[starts] + row.constant + flows @ gain
+            limit = period_s if row.limit is None else row.limit * memory_share
+            fits &= load <= limit * (1 + _SLACK) + _SLACK * 1e-3 * np.abs(row.prefix[end])
+        return fits
+
+    def needed(self, period_s: float) -> list[int]:
+        """Types that must run something: the source or the sink whose link would be busy for longer by itself."""
+        idle = np.max([row.constant for row in self.rows[1:] if row.limit is None], axis=0, initial=0.0)
+        return np.flatnonzero(idle > period_s * (1 + _SLACK)).tolist()
+
+    def load_s(self, kind: int, start: int, end: int) -> float:
+        """Seconds of the busiest row of a segment."""
+        starts = np.array([start])
+        flows = self.flows(end, starts)
+        loads = [
+            float((row.prefix[end] - row.prefix[start] + row.constant + (flows @ gain)[0])[kind])
+            for row, gain in zip(self.rows, self._gains, strict=True)
+            if row.limit is None
+        ]
+        return max(loads)
+
+
+def _one_medium(away: Port, here: Port) -> bool:
+    """Whether all that comes and goes takes turns on one medium."""
+    return away.medium is not None and away.medium == here.medium
