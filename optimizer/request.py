@@ -61,6 +61,8 @@ class SolveRequest:
     reproducible: bool = False
     keep_on_interrupt: bool = False
     """See SolveOptions."""
+    replicate: bool = False
+    """Whether identical boards may take alternate frames of a segment."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def make_problem(request: SolveRequest) -> Problem:
     if request.costs is not None:
         given = request.costs if isinstance(request.costs, CostTable) else load_costs(request.costs)
         costs = merge_costs(costs, given)
-    return Problem(graph, system, costs, request.limits, request.non_contiguous)
+    return Problem(graph, system, costs, request.limits, request.non_contiguous, replicate=request.replicate)
 
 
 def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:

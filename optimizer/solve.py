@@ -21,6 +21,7 @@ from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
 from optimizer.search.pruning import safe_domains, simple_bound
+from optimizer.search.replication import inherited, replicate
 
 __all__ = ["PREFERENCES", "Progress", "SolveOptions", "solve"]
 
@@ -32,6 +33,8 @@ _REFINE_SHARE = 0.35
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
+_REPLICA_SHARE = 0.7
+"""Share of the time left for plans with replicas."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def solve(
     for number, objective in enumerate(options.objectives):
         tell(f"proving {objective}", 0.2 + 0.5 * number / len(options.objectives))
         run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
+    if problem.replicate:
+        tell("replicas", 0.6)
+        run.stage("replicas", run.replicate)
     if not run.pool.feasible():
         return run.none_found()
     if not run.exact and not options.gap and not run.done():
@@ -178,6 +184,14 @@ class _Run:
             seeds.append((assignment_of(self.problem, plan), order))
         deadline = math.inf if self.options.reproducible else self.deadline
         refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
+
+    def replicate(self) -> None:
+        """Plans with replicas, and what bounds them as well."""
+        contiguous, used_s = self.bounds.get("throughput"), self.clock.used_s
+        self.bounds, self.exact = inherited(self.problem, self.bounds), False
+        bound = replicate(self.pool, contiguous, self._budget(_REPLICA_SHARE * self._left()))
+        if "throughput" in self.bounds:
+            self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 
     def none_found(self) -> Infeasible | NothingFound:
         seconds = time.monotonic() - self.begin

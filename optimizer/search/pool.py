@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.evaluate import evaluate
+from optimizer.evaluate import Schedule, evaluate
 from optimizer.events import UnroutableError
 from optimizer.plan import Plan, Score
 from optimizer.problem import Problem
@@ -48,6 +49,13 @@ class Pool:
             self.evaluations += 1
             self._plans[key] = self._complete(assignment)
         return self._plans[key]
+
+    def add(self, plan: Plan) -> Plan:
+        """Keep a schedule that was made elsewhere, scored for this problem, beside the one that ``score`` makes."""
+        schedule = Schedule.of(plan)
+        scored = replace(plan, score=evaluate(self.problem, schedule))
+        key = repr((schedule.segments, schedule.transfers, sorted(schedule.orders.items()))).encode()
+        return self._plans.setdefault(key, scored) or scored
 
     def _complete(self, assignment: Assignment) -> Plan | None:
         cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
