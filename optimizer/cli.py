@@ -55,18 +55,23 @@ def cli(debug: bool) -> None:
     "--prefer",
     default="throughput",
     show_default=True,
-    type=click.Choice(["throughput", "latency", "energy", "knee"]),
-    help="Which plan of the front to take.",
+    metavar="PREFERENCE",
+    help="Which plan of the front to take: an objective, knee, weights (throughput=0.5,energy=0.5), or an order in "
+    "which each step is proven (latency:5%>energy>throughput; the share is what later steps may give away).",
 )
 @click.option(
     "--objectives",
     default="throughput,latency,energy",
     show_default=True,
-    help="Objectives that span the front, with commas.",
+    help="Objectives that span the front, with commas; beside these memory, link-bytes, boards, accuracy-loss.",
+)
+@click.option(
+    "--sensitivity",
+    type=click.Path(path_type=Path),
+    help="What operators lose in accuracy by precision (CSV or JSON: operator, precision, loss).",
 )
 @limit_options
 @click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
-@click.option("--replicate", is_flag=True, help="Let identical boards take alternate frames of a segment.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--time-limit", type=TIME, default="60s", show_default=True, help="Wall time of the search.")
@@ -81,8 +86,9 @@ def cli(debug: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
-    model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str, limits: Limits,
-    non_contiguous: bool, replicate: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
+    model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str,
+    sensitivity: Path | None, limits: Limits,
+    non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
     reproducible: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
@@ -104,8 +110,8 @@ def solve(
     )  # fmt: skip
 
     request = SolveRequest(
-        model, system, costs, limits, _objectives(objectives, prefer), prefer, seed, time_limit, batch, workers,
-        non_contiguous, gap, reproducible, keep_on_interrupt=True, replicate=replicate,
+        model, system, costs, limits, _objectives(objectives), prefer, seed, time_limit, batch, workers,
+        non_contiguous, gap, reproducible, keep_on_interrupt=True, sensitivity=sensitivity,
     )  # fmt: skip
     make_folder(out)
     with _progress() as tell:
@@ -130,9 +136,8 @@ def solve(
         sys.exit(130)
 
 
-def _objectives(text: str, prefer: str) -> tuple[str, ...]:
-    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    return chosen if prefer == "knee" or prefer in chosen else (*chosen, prefer)
+def _objectives(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 class _progress:  # noqa: N801  a context manager that is used like a function

@@ -13,7 +13,7 @@ from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
 from optimizer.errors import LimitError
 from optimizer.problem import Limits
 
-__all__ = ["ENERGY", "RATE", "SHARE", "TIME", "limit_options", "parse_share"]
+__all__ = ["ENERGY", "RATE", "SHARE", "SIZE", "TIME", "limit_options", "parse_share"]
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg]
@@ -47,6 +47,7 @@ TIME = _Quantity("TIME", parse_time)
 RATE = _Quantity("RATE", parse_rate)
 ENERGY = _Quantity("ENERGY", parse_energy)
 SHARE = _Quantity("PERCENT", parse_share)
+SIZE = _Quantity("SIZE", parse_bytes)
 
 _OPTIONS = (
     click.option("--max-latency", type=TIME, help="For example 50ms."),
@@ -69,13 +70,15 @@ _OPTIONS = (
         metavar="NODE=BOARD",
         help="Keep operators (a name, or a pattern such as conv*) on a board or processor. Can be repeated.",
     ),
-    click.option(
-        "--forbid", multiple=True, metavar="NODE=BOARD", help="Keep operators off a board. Can be repeated."
-    ),
+    click.option("--forbid", multiple=True, metavar="NODE=BOARD", help="Keep operators off a board. Can be repeated."),
     click.option(
         "--colocate", multiple=True, metavar="NODE,NODE[,...]", help="Operators share a processor. Can be repeated."
     ),
     click.option("--boards", type=click.IntRange(min=1), help="Use at most this many boards."),
+    click.option("--max-link-bytes", type=SIZE, help="Bytes over all links an inference, for example 2MiB."),
+    click.option(
+        "--max-accuracy-loss", type=click.FloatRange(min=0.0), help="In the unit of --sensitivity, which it needs."
+    ),
 )
 
 
@@ -96,6 +99,8 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
             colocations=tuple(_nodes(text) for text in given.pop("colocate")),
             rate_per_s=given.pop("rate"),
             max_boards=given.pop("boards"),
+            max_link_bytes=_whole(given.pop("max_link_bytes")),
+            max_accuracy_loss=given.pop("max_accuracy_loss"),
         )
         command(limits=limits, **given)
 
@@ -113,6 +118,10 @@ def _memory_limits(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, int]
             raise LimitError("--max-memory is not usable", expected="BOARD=ram:SIZE or BOARD=flash:SIZE", got=text)
         found[kind][board] = parse_bytes(size)
     return found["ram"], found["flash"]
+
+
+def _whole(size_bytes: float | None) -> int | None:
+    return None if size_bytes is None else int(size_bytes)
 
 
 def _pins(texts: Sequence[str]) -> dict[str, str]:

@@ -41,6 +41,14 @@ def _quantities(problem: Problem, front: Front) -> Iterator[Margin]:
     ):
         if demand is not None:
             yield Margin(option, demand, best, unit, f"{option} {show(demand)}: {show(best)} can be reached.")
+    if limits.max_link_bytes is not None:
+        size = min(p.score.link_bytes for p in front.plans)
+        text = f"--max-link-bytes {format_bytes(limits.max_link_bytes)}: {format_bytes(size)} can be reached."
+        yield Margin("--max-link-bytes", float(limits.max_link_bytes), float(size), "B", text)
+    if limits.max_accuracy_loss is not None:
+        loss = min(p.score.accuracy_loss or 0.0 for p in front.plans)
+        text = f"--max-accuracy-loss {limits.max_accuracy_loss:g}: {loss:g} can be reached."
+        yield Margin("--max-accuracy-loss", limits.max_accuracy_loss, loss, "", text)
 
 
 def _memory(problem: Problem, front: Front) -> Iterator[Margin]:

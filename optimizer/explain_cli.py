@@ -23,6 +23,11 @@ _GAP = 0.01
 @click.argument("model")
 @click.option("--system", "-s", required=True, help="A ready system's name (see boards/systems) or a YAML file.")
 @click.option("--costs", type=click.Path(path_type=Path), help="Costs from `hil profile` or your own (JSON, CSV).")
+@click.option(
+    "--sensitivity",
+    type=click.Path(path_type=Path),
+    help="What operators lose in accuracy by precision (CSV or JSON: operator, precision, loss).",
+)
 @limit_options
 @click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
@@ -31,8 +36,8 @@ _GAP = 0.01
 @click.option("--workers", type=click.IntRange(min=1), help="Threads of CP-SAT (default: all cores).")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on stdout.")
 def explain(
-    model: str, system: str, costs: Path | None, limits: Limits, non_contiguous: bool, batch: int, seed: int,
-    time_limit: float, workers: int | None, as_json: bool,
+    model: str, system: str, costs: Path | None, sensitivity: Path | None, limits: Limits, non_contiguous: bool,
+    batch: int, seed: int, time_limit: float, workers: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say whether MODEL fits the boards and the limits; if not, which limits clash and what would be enough.
 
@@ -48,7 +53,7 @@ def explain(
 
     request = SolveRequest(
         model, system, costs, limits, seed=seed, time_limit_s=time_limit, batch=batch, workers=workers,
-        non_contiguous=non_contiguous, gap=_GAP,
+        non_contiguous=non_contiguous, gap=_GAP, sensitivity=sensitivity,
     )  # fmt: skip
     result = solve_request(request)
     outcome = result.outcome

@@ -13,6 +13,7 @@ __all__ = [
     "Hop",
     "MemoryUse",
     "Plan",
+    "PreferenceStep",
     "Schedule",
     "Score",
     "Segment",
@@ -191,6 +192,18 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class PreferenceStep:
+    """One objective of an order of preference: the best of it with the objectives before it held.
+
+    ``limit``: what the steps behind it are held to, of the minimised quantity.
+    """
+
+    objective: str
+    limit: float
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
 class Schedule:
     """The part of a plan that decides: segments, transfers with depths, and the order on every resource."""
 
@@ -221,5 +234,7 @@ class Front:
     """Whether the search was ended by hand before it was done."""
     reproducible: bool = False
     """Whether the same call gives the same plan file again, which then says no wall times."""
-    gap: float = 0.0
-    """The share of its bound within which each objective was good enough."""
+    chosen_because: str = ""
+    """How the preference led to the chosen plan, in words."""
+    steps: tuple[PreferenceStep, ...] = ()
+    """What is proven of each step, where the preference is an order of several objectives."""

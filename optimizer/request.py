@@ -20,13 +20,16 @@ from optimizer.costs import CostTable, merge_costs
 from optimizer.costs_io import load_costs
 from optimizer.errors import InputError, LimitError
 from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
 from optimizer.plan_io import front_to_dict, plan_to_dict, versions, write_json
+from optimizer.preference import parse_preference
 from optimizer.problem import Limits, Problem
 from optimizer.report_data import Baseline, Measured, ReportData
-from optimizer.search.pool import OBJECTIVES, Pool
-from optimizer.solve import PREFERENCES, Progress, SolveOptions, solve
+from optimizer.search.pool import Pool
+from optimizer.sensitivity import Sensitivity, load_sensitivity
+from optimizer.solve import Progress, SolveOptions, solve
 from optimizer.timeline import steady_state
 
 __all__ = [
@@ -48,8 +51,9 @@ class SolveRequest:
     system: str | Path | System
     costs: Path | CostTable | None = None
     limits: Limits = field(default_factory=Limits)
-    objectives: tuple[str, ...] = OBJECTIVES
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
     prefer: str = "throughput"
+    """An objective, "knee", weights, or an order: see optimizer.preference."""
     seed: int = 0
     time_limit_s: float = 60.0
     batch: int = 1
@@ -61,8 +65,8 @@ class SolveRequest:
     reproducible: bool = False
     keep_on_interrupt: bool = False
     """See SolveOptions."""
-    replicate: bool = False
-    """Whether identical boards may take alternate frames of a segment."""
+    sensitivity: Path | Sensitivity | None = None
+    """What operators lose in accuracy; needed where accuracy-loss is an objective or a limit."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,10 @@ def make_problem(request: SolveRequest) -> Problem:
     if request.costs is not None:
         given = request.costs if isinstance(request.costs, CostTable) else load_costs(request.costs)
         costs = merge_costs(costs, given)
-    return Problem(graph, system, costs, request.limits, request.non_contiguous, replicate=request.replicate)
+    losses = request.sensitivity
+    if losses is not None and not isinstance(losses, Sensitivity):
+        losses = load_sensitivity(losses)
+    return Problem(graph, system, costs, request.limits, request.non_contiguous, losses)
 
 
 def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:
@@ -106,18 +113,11 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
 
 
 def _check(request: SolveRequest) -> None:
-    if request.prefer not in PREFERENCES:
-        raise LimitError("unknown preference", expected=f"one of {', '.join(PREFERENCES)}", got=request.prefer)
+    parse_preference(request.prefer)
     unknown = [o for o in request.objectives if o not in OBJECTIVES]
     if unknown or not request.objectives:
         raise LimitError(
             "unknown objective", expected=f"some of {', '.join(OBJECTIVES)}", got=", ".join(unknown) or "none"
-        )
-    if request.prefer != "knee" and request.prefer not in request.objectives:
-        raise LimitError(
-            "the preferred objective is not among the objectives",
-            expected=f"one of {', '.join(request.objectives)}",
-            got=request.prefer,
         )
     if not (math.isfinite(request.time_limit_s) and request.time_limit_s > 0):
         raise LimitError("the time limit is not usable", expected="more than 0 s", got=f"{request.time_limit_s} s")
@@ -212,6 +212,10 @@ def _limits_text(limits: Limits) -> Iterator[str]:
         yield f"{', '.join(names)} on one processor"
     if limits.max_boards is not None:
         yield f"at most {limits.max_boards} boards"
+    if limits.max_link_bytes is not None:
+        yield f"at most {format_bytes(limits.max_link_bytes)} over links"
+    if limits.max_accuracy_loss is not None:
+        yield f"accuracy loss at most {limits.max_accuracy_loss:g}"
 
 
 def outcome_dict(result: SolveResult) -> dict[str, object]:

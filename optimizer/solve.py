@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.memory_plan import with_arenas
-from optimizer.plan import Certificate, Front, Plan
-from optimizer.problem import Limits, Problem
+from optimizer.objectives import DEFAULT_OBJECTIVES, check_objectives, held, objective_values
+from optimizer.plan import Front, Plan, PreferenceStep
+from optimizer.preference import choose, parse_preference, within
+from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
-from optimizer.search.pool import OBJECTIVES, Pool, assignment_of, objective_values
+from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import safe_domains, simple_bound
-from optimizer.search.replication import inherited, replicate
 
-__all__ = ["PREFERENCES", "Progress", "SolveOptions", "solve"]
+__all__ = ["Progress", "SolveOptions", "solve"]
 
-PREFERENCES = ("throughput", "latency", "energy", "knee")
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work done (0 to 1)."""
 _REFINE_SHARE = 0.35
@@ -33,16 +33,18 @@ _REFINE_SHARE = 0.35
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
-_REPLICA_SHARE = 0.7
-"""Share of the time left for plans with replicas."""
+_ORDER_SHARE = 0.6
+"""Share of the time left after the proofs for the steps of a preference that is an order."""
+_WHISKER = 1e-9
 
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """How to search. ``prefer`` chooses the plan of the front; ``objectives`` span the front."""
+    """How to search. ``objectives`` span the front, with those that ``prefer`` speaks of."""
 
-    objectives: tuple[str, ...] = OBJECTIVES
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
     prefer: str = "throughput"
+    """Which plan of the front to take: see optimizer.preference."""
     seed: int = 0
     time_limit_s: float = 60.0
     workers: int | None = None
@@ -57,22 +59,26 @@ class SolveOptions:
 def solve(
     problem: Problem, options: SolveOptions | None = None, progress: Progress | None = None
 ) -> Front | Infeasible | NothingFound:
-    """The Pareto front of the problem's class of plans with certificates, or why there is none."""
+    """The Pareto front of the problem's class of plans with certificates, or why there is none.
+
+    Raises LimitError for objectives and preferences that we do not know or that the problem says nothing of.
+    """
     options = options or SolveOptions()
     tell = progress or (lambda text, share: None)
     run = _Run(problem, options)
+    check_objectives(run.objectives, problem)
     tell("cuts along the graph", 0.05)
     run.stage("order-DP", run.seed_pool)
     tell("every way to cut in two", 0.1)
     run.stage("exact front", run.enumerate)
-    for number, objective in enumerate(options.objectives):
-        tell(f"proving {objective}", 0.2 + 0.5 * number / len(options.objectives))
+    for number, objective in enumerate(run.objectives):
+        tell(f"proving {objective}", 0.2 + 0.5 * number / len(run.objectives))
         run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
-    if problem.replicate:
-        tell("replicas", 0.6)
-        run.stage("replicas", run.replicate)
     if not run.pool.feasible():
         return run.none_found()
+    if len(run.preference.steps) > 1:
+        tell("proving the preference", 0.65)
+        run.stage("CP-SAT preference", run.prefer_in_order)
     if not run.exact and not options.gap and not run.done():
         tell("filling the front", 0.7)
         run.stage("epsilon-grid", run.grid)
@@ -87,12 +93,15 @@ class _Run:
 
     def __init__(self, problem: Problem, options: SolveOptions) -> None:
         self.problem, self.options = problem, options
+        self.preference = parse_preference(options.prefer)
+        self.objectives = tuple(dict.fromkeys([*options.objectives, *self.preference.objectives]))
         self.clock = Clock(deterministic=options.reproducible, keeps=options.keep_on_interrupt)
         self.begin = time.monotonic()
         self.deadline = self.clock.now() + options.time_limit_s
-        self.pool = Pool(problem, options.objectives)
+        self.pool = Pool(problem, self.objectives)
         self.bounds: dict[str, Bound] = {}
         self.exact = False
+        self.steps: list[PreferenceStep] = []
         self.stages: dict[str, float] = {}
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
@@ -108,7 +117,7 @@ class _Run:
         self.stages[name] = time.monotonic() - start
 
     def seed_pool(self) -> None:
-        for assignment in order_dp_candidates(self.problem, self.options.objectives):
+        for assignment in order_dp_candidates(self.problem, self.objectives):
             self.pool.score(assignment)
             if self.clock.now() > self.deadline:
                 return
@@ -127,13 +136,14 @@ class _Run:
 
     def prove(self, objective: str) -> None:
         """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
-        still = len([o for o in self.options.objectives if o not in self.bounds])
+        still = len([o for o in self.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
         known = simple_bound(self.problem, objective)
         bound = prove_period(self.pool, budget) if objective == "throughput" else None
         if bound is None:
-            bound = Bound(known, False, "fastest processors and longest paths", 0.0)
+            met = self.pool.best_value(objective) <= known * (1 + _WHISKER)
+            bound = Bound(known, met, "what every plan needs", 0.0)
         if not self._settled(objective, bound) and fits_cpsat(self.problem):
             bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value)))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
@@ -149,25 +159,53 @@ class _Run:
             return bound.complete and math.isinf(bound.value)
         return best - bound.value <= max(PROVEN_GAP, self.options.gap) * best
 
+    def prefer_in_order(self) -> None:
+        """The best of each objective with those before it held at their best and a tolerance, proven one by one."""
+        problem, until = self.problem, self.clock.now() + _ORDER_SHARE * self._left()
+        for number, step in enumerate(self.preference.steps):
+            objective, bound = step.objective, self.bounds[step.objective]
+            corner = self._corner(problem)
+            if number > 0 and not self.exact:
+                seconds = (until - self.clock.now()) / (len(self.preference.steps) - number)
+                bound = prove(corner, objective, self._budget(max(0.0, seconds)), known_bound=bound.value)
+                self._keep(corner, objective)
+            elif number > 0:
+                bound = Bound(corner.best_value(objective), True, "the whole front", 0.0)
+            found = certificate(
+                objective, corner.best_value(objective), bound, plan_class(self.problem), self.options.seed
+            )
+            limit = within(corner.feasible(), step)[0]
+            self.steps.append(PreferenceStep(objective, limit, found))
+            problem = held(problem, objective, limit)
+
+    def _corner(self, problem: Problem) -> Pool:
+        """A pool for the same problem with tighter limits, with the plans known so far."""
+        corner = Pool(problem, self.objectives)
+        for plan in self.pool.front():
+            corner.add(plan)
+        return corner
+
+    def _keep(self, corner: Pool, objective: str) -> None:
+        """Take the best plan of a tighter problem over: as it is, and with the schedule that suits the wider one."""
+        best = corner.best(objective)
+        if best is not None:
+            self.pool.score(assignment_of(self.problem, best))
+            self.pool.add(best)
+
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
         until = self.clock.now() + 0.6 * self._left()
-        pairs = [(a, b) for a in self.options.objectives for b in self.options.objectives if a != b]
-        cases = [(share, held, free) for share in _GRID for held, free in pairs]
-        for number, (share, held, free) in enumerate(cases):
+        pairs = [(a, b) for a in self.objectives for b in self.objectives if a != b]
+        cases = [(share, fixed, free) for share in _GRID for fixed, free in pairs]
+        for number, (share, fixed, free) in enumerate(cases):
             left = until - self.clock.now()
             if left <= 0 or self.clock.interrupted:
                 return
-            low = self.pool.best_value(held)
-            high = max(objective_values(p.score, [held])[0] for p in self.pool.front())
-            limited = replace(self.problem, limits=_tightened(self.problem.limits, held, low + share * (high - low)))
-            corner = Pool(limited, self.options.objectives)
-            for plan in self.pool.front():
-                corner.score(assignment_of(self.problem, plan))
+            low = self.pool.best_value(fixed)
+            high = max(objective_values(p.score, [fixed])[0] for p in self.pool.front())
+            corner = self._corner(held(self.problem, fixed, low + share * (high - low)))
             prove(corner, free, self._budget(left / (len(cases) - number)), known_bound=self.bounds[free].value)
-            best = corner.best(free)
-            if best is not None:
-                self.pool.score(assignment_of(self.problem, best))
+            self._keep(corner, free)
 
     def _workers(self) -> int:
         return self.options.workers or len(os.sched_getaffinity(0))
@@ -185,14 +223,6 @@ class _Run:
         deadline = math.inf if self.options.reproducible else self.deadline
         refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
 
-    def replicate(self) -> None:
-        """Plans with replicas, and what bounds them as well."""
-        contiguous, used_s = self.bounds.get("throughput"), self.clock.used_s
-        self.bounds, self.exact = inherited(self.problem, self.bounds), False
-        bound = replicate(self.pool, contiguous, self._budget(_REPLICA_SHARE * self._left()))
-        if "throughput" in self.bounds:
-            self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
-
     def none_found(self) -> Infeasible | NothingFound:
         seconds = time.monotonic() - self.begin
         if self.clock.interrupted:
@@ -208,27 +238,33 @@ class _Run:
 
     def front(self) -> Front:
         plans_of = plan_class(self.problem)
-        for objective in self.options.objectives:  # an interrupted search has not come to all of them
+        for objective in self.objectives:  # an interrupted search has not come to all of them
             easy = Bound(simple_bound(self.problem, objective), False, "interrupted before the proof", 0.0)
             self.bounds.setdefault(objective, easy)
         certificates = {
-            o: certificate(o, self.pool.best_value(o), bound, plans_of, self.options.seed)
-            for o, bound in self.bounds.items()
+            o: certificate(o, self.pool.best_value(o), self.bounds[o], plans_of, self.options.seed)
+            for o in self.objectives
         }
-        plans = _thin([mark(p, certificates, self.exact) for p in self.pool.front()], self.options.objectives)
-        chosen = _choose(plans, self.options.prefer, certificates)
-        plans[chosen] = with_arenas(self.problem, plans[chosen])
+        found = self.pool.front()
+        choice = choose(found, self.preference, self.objectives)
+        best = found[choice.index]
+        plans = _thin(found, self.objectives, best)
+        chosen = next(i for i, p in enumerate(plans) if p is best)
+        marked = [mark(p, certificates, self.exact) for p in plans]
+        marked[chosen] = with_arenas(self.problem, marked[chosen])
         return Front(
-            plans=tuple(plans),
+            plans=tuple(marked),
             certificates=certificates,
             chosen=chosen,
-            prefer=self.options.prefer,
+            prefer=self.preference.text,
             seed=self.options.seed,
             seconds=time.monotonic() - self.begin,
             evaluations=self.pool.evaluations,
             stages=self.stages,
             interrupted=self.clock.interrupted,
             reproducible=self.options.reproducible,
+            chosen_because=choice.words,
+            steps=tuple(self.steps),
         )
 
 
@@ -239,43 +275,12 @@ def _tighter(quick: Bound, searched: Bound) -> Bound:
     return replace(searched, method=f"{quick.method}; {searched.method}", seconds=quick.seconds + searched.seconds)
 
 
-def _tightened(limits: Limits, objective: str, value: float) -> Limits:
-    """The limits with the minimised quantity of an objective held at ``value`` (and a whisker for rounding)."""
-    value *= 1 + 1e-9
-    if objective == "throughput":
-        return replace(limits, min_throughput_per_s=1.0 / value)
-    if objective == "latency":
-        return replace(limits, max_latency_s=value)
-    return replace(limits, max_energy_j=value)
-
-
-def _thin(plans: list[Plan], objectives: tuple[str, ...]) -> list[Plan]:
-    """At most ``_MAX_FRONT`` points: the ends of every objective and an even spread of the rest."""
+def _thin(plans: list[Plan], objectives: tuple[str, ...], chosen: Plan) -> list[Plan]:
+    """At most ``_MAX_FRONT`` points: the ends of every objective, the chosen one and an even spread of the rest."""
     if len(plans) <= _MAX_FRONT:
         return plans
     keep = {min(range(len(plans)), key=lambda i: objective_values(plans[i].score, [o])) for o in objectives}
+    keep |= {i for i, p in enumerate(plans) if p is chosen}
     step = (len(plans) - 1) / (_MAX_FRONT - len(keep) - 1)
     keep |= {round(i * step) for i in range(_MAX_FRONT - len(keep))}
     return [p for i, p in enumerate(plans) if i in keep]
-
-
-def _choose(plans: list[Plan], prefer: str, certificates: Mapping[str, Certificate]) -> int:
-    if prefer != "knee":
-        rest = [o for o in OBJECTIVES if o != prefer]
-        return min(range(len(plans)), key=lambda i: objective_values(plans[i].score, [prefer, *rest]))
-    objectives = [o for o in OBJECTIVES if o in certificates]
-    values = [objective_values(p.score, objectives) for p in plans]
-    low = [min(column) for column in zip(*values, strict=True)]
-    high = [max(column) for column in zip(*values, strict=True)]
-
-    def distance(i: int) -> float:
-        return sum(
-            ((v - lo) / (hi - lo)) ** 2 if hi > lo else 0.0 for v, lo, hi in zip(values[i], low, high, strict=True)
-        )
-
-    return min(range(len(plans)), key=distance)
-
-
-def with_preference(front: Front, prefer: str) -> Front:
-    """The same front with another plan chosen."""
-    return replace(front, chosen=_choose(list(front.plans), prefer, front.certificates), prefer=prefer)

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.events import UnroutableError, build_events, build_transfers
 from optimizer.memory_plan import arena_faults
+from optimizer.objectives import OBJECTIVES, objective_values
 from optimizer.plan import Certificate, Plan, Score
 from optimizer.plan_io import LoadedPlan
 from optimizer.problem import Problem
 from optimizer.replicas import replica_faults
 from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP
 from optimizer.search.exact_front import enumerate_front
-from optimizer.search.pool import OBJECTIVES, Pool, objective_values
+from optimizer.search.pool import Pool
 
 __all__ = ["Check", "Verification", "verify"]
 
@@ -88,7 +89,6 @@ def _operators(problem: Problem, plan: Plan) -> Check:
 def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
     graph = problem.graph
     times = Counter(v for s in plan.segments for v in s.operators)
-    segments_on = Counter(s.processor for s in plan.segments)
     for op in graph.operators:
         if times[op.index] != 1:
             yield f"operator {op.name} stands in {times[op.index]} segments, expected 1"
@@ -98,8 +98,6 @@ def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
     for segment in plan.segments:
         if not segment.operators:
             yield f"segment {segment.name} runs nothing"
-        if not problem.non_contiguous and segments_on[segment.processor] > 1:
-            yield f"segment {segment.name} comes back to {segment.processor}, which a contiguous plan does not"
         done: set[int] = set()
         for v in segment.operators:
             makers = {graph.tensors[t].producer for t in graph.operators[v].inputs} & set(segment.operators)

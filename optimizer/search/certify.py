@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from optimizer.objectives import OBJECTIVES, objective_values
 from optimizer.plan import Certificate, Plan
 from optimizer.problem import Problem
 from optimizer.search.cpsat import Bound
-from optimizer.search.pool import objective_values
 from optimizer.versions import versions
 
-__all__ = ["PLAN_CLASS", "PROVEN_GAP", "REPLICA_CLASS", "REVISIT_CLASS", "certificate", "mark", "plan_class"]
+__all__ = ["PLAN_CLASS", "PROVEN_GAP", "REVISIT_CLASS", "certificate", "mark", "plan_class"]
 
 PLAN_CLASS = "contiguous (one segment a processor), any order of boards"
 REVISIT_CLASS = "non-contiguous (a processor may be revisited)"
-REPLICA_CLASS = "contiguous, any order of boards, identical boards may take alternate frames of a segment"
 PROVEN_GAP = 1e-4
-_UNITS = {"throughput": "s (period)", "latency": "s", "energy": "J"}
+_WHOLE = 1e-6
+"""By so much a bound of a whole number may lie above one by rounding."""
 
 
 def plan_class(problem: Problem) -> str:
     """The class of plans over which the certificates of a problem speak."""
-    if problem.replicate:
-        return REPLICA_CLASS
     return REVISIT_CLASS if problem.non_contiguous else PLAN_CLASS
 
 
@@ -34,15 +33,19 @@ def certificate(
 
     ``plans``: the class of plans the bound holds for.
     """
-    value = min(bound.value, best)
+    least = bound.value
+    if OBJECTIVES[objective].integral and math.isfinite(least):
+        least = math.ceil(least - _WHOLE)
+    value = min(least, best)
     gap = max(0.0, (best - value) / best) if best > 0 else 0.0
-    proven = bound.complete and gap <= PROVEN_GAP
+    proven = (bound.complete and gap <= PROVEN_GAP) or best <= 0  # nothing is less than zero
+    bounded = proven or value > 0
     return Certificate(
         value=best,
-        bound=value if value > 0 else None,
-        gap=gap if value > 0 else None,
-        unit=_UNITS[objective],
-        status="proven" if proven else "bounded" if value > 0 else "heuristic",
+        bound=value if bounded else None,
+        gap=gap if bounded else None,
+        unit=OBJECTIVES[objective].certificate_unit,
+        status="proven" if proven else "bounded" if bounded else "heuristic",
         plan_class=plans,
         method=bound.method,
         seconds=bound.seconds,

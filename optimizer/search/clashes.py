@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from boards.units import format_bytes, format_energy, format_rate, format_time
 from optimizer.infeasible import Clash
+from optimizer.objectives import OBJECTIVES
 from optimizer.plan import MemoryUse, Plan
 from optimizer.problem import Problem
 from optimizer.search.cpsat import Budget, prove
@@ -32,6 +33,8 @@ _OBJECTIVES = {
     "--min-throughput": "throughput",
     "--rate": "throughput",
     "--max-energy": "energy",
+    "--max-link-bytes": "link-bytes",
+    "--max-accuracy-loss": "accuracy-loss",
 }
 
 
@@ -158,9 +161,11 @@ def _relaxed_quantity(problem: Problem, item: Item, solver: _Solver, still: int)
         "latency": limits.max_latency_s,
         "throughput": _period(limits.rate_per_s if item.kind == "--rate" else limits.min_throughput_per_s),
         "energy": limits.max_energy_j,
+        "link-bytes": limits.max_link_bytes,
+        "accuracy-loss": limits.max_accuracy_loss,
     }[objective]
-    demand = math.inf if limit is None else limit
-    unit = "J" if objective == "energy" else "s"
+    demand = math.inf if limit is None else float(limit)
+    unit = OBJECTIVES[objective].unit
     free = without(problem, [item])
     pool = solver.seeded(free, until_feasible=False)
     seconds = max(0.5, solver.left_s / still)
@@ -170,7 +175,7 @@ def _relaxed_quantity(problem: Problem, item: Item, solver: _Solver, still: int)
     asked = f"{item.kind} asks for {least} {_quantity(objective, demand)}"
     if math.isinf(best):
         return _alone(item, problem, False if bound.complete else None, demand, unit, asked + ".")
-    gap = max(0.0, (best - bound.value) / best)
+    gap = max(0.0, (best - bound.value) / best) if best > 0 else 0.0
     cannot = "do more than" if objective == "throughput" else "go below"
     text = f"{asked}; with all other limits held no plan can {cannot} {_quantity(objective, bound.value)}."
     lever = f"{item.kind} {_quantity(objective, best, loosened=True)}"
@@ -190,7 +195,11 @@ def _quantity(objective: str, value: float, *, loosened: bool = False) -> str:
     """In the unit of the option; ``loosened``: rounded so that giving it as the limit admits the plan."""
     if objective == "throughput":
         return format_rate(_rounded(1 / value, down=True) if loosened else 1 / value)
+    if objective == "link-bytes":
+        return f"{math.ceil(value)}B"
     value = _rounded(value, down=False) if loosened else value
+    if objective == "accuracy-loss":
+        return f"{value:.6g}"
     return format_time(value) if objective == "latency" else format_energy(value)
 
 

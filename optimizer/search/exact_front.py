@@ -16,8 +16,11 @@ import numpy.typing as npt
 from boards.board import Link
 from optimizer.graph import predecessors
 from optimizer.memory_plan import peaks_are_settled
+from optimizer.objectives import objective_values
+from optimizer.plan import Plan
 from optimizer.problem import Problem
-from optimizer.search.pool import Pool, objective_values
+from optimizer.search.cut_memory import memory_shares
+from optimizer.search.pool import Pool
 
 __all__ = ["enumerate_front"]
 
@@ -45,9 +48,10 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     known = _Known(pool)
     loose: list[list[float]] = []
     for first, second in ((0, 1), (1, 0)):
-        bounds = _bounds(problem, downsets, first, second)
-        columns = [("throughput", "latency", "energy").index(o) for o in pool.objectives]
-        bounds = bounds[:, columns] * (1 - _SLACK)
+        figures = _bounds(problem, downsets, first, second)
+        if "memory" in pool.objectives:
+            figures["memory"] = memory_shares(problem, downsets, first, second)
+        bounds = np.stack([figures[o] for o in pool.objectives], axis=1) * (1 - _SLACK)
         looked_at += len(downsets)
         ways = np.flatnonzero(_obey(problem, downsets, first, second))
         if not _score_open(pool, known, downsets[ways], bounds[ways], (first, second), deadline, loose):
@@ -94,15 +98,20 @@ def _score_open(
         values = bounds[index].tolist()
         if known.dominates(values):
             continue
-        plan = pool.score(np.where(downsets[index], *processors).astype(np.int64))
-        if plan is not None:
-            found = objective_values(plan.score, pool.objectives)
+        plans = pool.versions(np.where(downsets[index], *processors).astype(np.int64))
+        for plan in plans:
             if not plan.score.violations:
-                known.add(found)
-            short = any(f > v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True))
-            if short or not peaks_are_settled(pool.problem, plan):
-                loose.append(values)
+                known.add(objective_values(plan.score, pool.objectives))
+        if plans and not any(_meets(pool, plan, values) for plan in plans):
+            loose.append(values)
     return True
+
+
+def _meets(pool: Pool, plan: Plan, values: Sequence[float]) -> bool:
+    """Whether no other schedule of the plan's assignment can be better."""
+    found = objective_values(plan.score, pool.objectives)
+    meets = all(f <= v * (1 + _TIGHT) + _SMALL for f, v in zip(found, values, strict=True))
+    return meets and peaks_are_settled(pool.problem, plan)
 
 
 def _obey(problem: Problem, downsets: Bools, first: int, second: int) -> Bools:
@@ -174,8 +183,8 @@ class _Side:
         return np.asarray(self.alone_s + self.beside_s)
 
 
-def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Floats:
-    """(m, 3) lower bounds on period, latency, energy with ``downsets`` on processor ``first``."""
+def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> dict[str, Floats]:
+    """(m,) lower bounds by objective, but for memory, with ``downsets`` on processor ``first``."""
     sizes = problem.tables.tensor_bytes.astype(np.float64)
     made, crossing = _crossing(problem, downsets)
     inputs_first, inputs_second = _input_use(problem, downsets)
@@ -198,7 +207,8 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Float
         (there, system.sink, outputs_second, second),
     ]
     media: dict[str, Floats] = {}
-    energy = np.zeros(len(downsets))
+    energy, wires = np.zeros(len(downsets)), np.zeros(len(downsets))
+    hosts = {name: np.zeros(len(downsets), dtype=np.bool_) for name in problem.board_index}
     ways = []
     carried: dict[int, Bools] = {}
     for a, b, mask, q in flows:
@@ -213,8 +223,11 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Float
             link = problem.links[index]
             costs = np.array([link.occupancy_s(int(s)) for s in sizes[:, q]])
             media[link.medium] = media.get(link.medium, np.zeros(len(downsets))) + fresh @ costs
-            wire = np.array([link.wire_bytes(int(s)) * link.energy_j_per_byte for s in sizes[:, q]])
-            energy += fresh @ wire
+            wire = fresh @ np.array([link.wire_bytes(int(s)) for s in sizes[:, q]], dtype=np.float64)
+            wires += wire
+            energy += wire * link.energy_j_per_byte
+            for end in {link.source, link.target} & hosts.keys():
+                hosts[end] |= fresh.any(axis=1)
             sends = sizes[:, q] * link.send_s_per_byte
             receives = sizes[:, q] * link.receive_s_per_byte
             for side in (head, tail):
@@ -237,7 +250,14 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> Float
         idle = side.processor.idle_power_w * np.maximum(0.0, interval - side.compute_s - side.attend_s)
         always = not side.board.removable or side.board.name in (system.source, system.sink)
         energy += idle if always else np.where(side.used, idle, 0.0)
-    return np.stack([period, latency, energy], axis=1)
+    for name, used in ((here, head.used), (there, tail.used), (system.source, True), (system.sink, True)):
+        hosts[name] |= used
+    found = {"throughput": period, "latency": latency, "energy": energy, "link-bytes": wires}
+    found["boards"] = np.sum(list(hosts.values()), axis=0, dtype=np.float64)
+    if problem.tables.loss is not None:
+        losses = problem.tables.loss
+        found["accuracy-loss"] = np.asarray(downsets @ losses[:, first] + ~downsets @ losses[:, second])
+    return found
 
 
 def _charge(link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work: tuple[Floats, Floats, Floats]) -> None:

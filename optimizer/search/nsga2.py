@@ -20,7 +20,8 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem as PymooProblem
 from pymoo.core.sampling import Sampling
 
-from optimizer.search.pool import Assignment, Pool, objective_values
+from optimizer.objectives import objective_values
+from optimizer.search.pool import Assignment, Pool
 
 __all__ = ["RefineOptions", "refine"]
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.events import UnroutableError
-from optimizer.plan import Plan, Score
+from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, objective_values
+from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.schedule import complete, contiguous_segments
 from optimizer.segments import acyclic_segments
 
-__all__ = ["OBJECTIVES", "Assignment", "Pool", "dominates", "objective_values"]
+__all__ = ["Assignment", "Pool", "assignment_of", "dominates"]
 
 Assignment = npt.NDArray[np.int64]
-OBJECTIVES = ("throughput", "latency", "energy")
-
-
-def objective_values(score: Score, objectives: Sequence[str]) -> tuple[float, ...]:
-    """Minimised quantities: period for "throughput", seconds, joules."""
-    figures = {"throughput": score.period_s, "latency": score.latency_s, "energy": score.energy_j}
-    return tuple(figures[o] for o in objectives)
+_LEAN = b"lean"
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -35,20 +31,32 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 class Pool:
     """Scored plans by assignment; feasible ones make the front."""
 
-    def __init__(self, problem: Problem, objectives: Sequence[str] = OBJECTIVES) -> None:
+    def __init__(self, problem: Problem, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> None:
         self.problem = problem
         self.objectives = tuple(objectives)
+        self._ties = (*self.objectives, *(o for o in OBJECTIVES if o not in self.objectives))
         self.evaluations = 0
         self._plans: dict[bytes, Plan | None] = {}
 
     def score(self, assignment: Assignment) -> Plan | None:
         """The complete plan of an assignment (feasible or not); None where no route joins the processors, or
         where they form a ring and none may be revisited."""
+        return self._plans[self._scored(assignment)]
+
+    def versions(self, assignment: Assignment) -> list[Plan]:
+        """All plans that are made of an assignment: where memory is an objective, one with little RAM as well."""
+        key = self._scored(assignment)
+        found = [self._plans[key], self._plans.get(key + _LEAN)]
+        return [p for p in found if p is not None]
+
+    def _scored(self, assignment: Assignment) -> bytes:
         key = assignment.astype(np.int16).tobytes()
         if key not in self._plans:
             self.evaluations += 1
-            self._plans[key] = self._complete(assignment)
-        return self._plans[key]
+            plan = self._plans[key] = self._complete(assignment)
+            if plan is not None and "memory" in self.objectives:
+                self._plans[key + _LEAN] = self._lean(plan)
+        return key
 
     def add(self, plan: Plan) -> Plan:
         """Keep a schedule that was made elsewhere, scored for this problem, beside the one that ``score`` makes."""
@@ -56,6 +64,19 @@ class Pool:
         scored = replace(plan, score=evaluate(self.problem, schedule))
         key = repr((schedule.segments, schedule.transfers, sorted(schedule.orders.items()))).encode()
         return self._plans.setdefault(key, scored) or scored
+
+    @cached_property
+    def _without_ram(self) -> Problem:
+        none = {board.name: 0 for board in self.problem.system.boards}
+        return replace(self.problem, limits=replace(self.problem.limits, max_ram_bytes=none))
+
+    def _lean(self, plan: Plan) -> Plan | None:
+        """Beside the plan with the shortest period, the one of its assignment that makes do with the least RAM."""
+        lean = complete(self._without_ram, plan.segments)
+        if lean == Schedule.of(plan):
+            return None
+        score = evaluate(self.problem, lean)
+        return replace(plan, segments=lean.segments, transfers=lean.transfers, orders=lean.orders, score=score)
 
     def _complete(self, assignment: Assignment) -> Plan | None:
         cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
@@ -83,9 +104,8 @@ class Pool:
 
     def best(self, objective: str) -> Plan | None:
         """The feasible plan with the least of one objective; ties go to the other objectives in order."""
-        rest = [o for o in OBJECTIVES if o != objective]
         plans = self.feasible()
-        return min(plans, key=lambda p: objective_values(p.score, [objective, *rest]), default=None)
+        return min(plans, key=lambda p: objective_values(p.score, [objective, *self._ties]), default=None)
 
     def best_value(self, objective: str) -> float:
         plan = self.best(objective)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from optimizer.objectives import objective_values
 from optimizer.problem import Problem
 from optimizer.restrictions import spread
-from optimizer.search.pool import Pool, dominates, objective_values
+from optimizer.search.pool import Pool, dominates
 
 __all__ = ["safe_domains", "simple_bound"]
+
+_ROUNDING = 1e-9
 
 
 def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
@@ -23,6 +26,8 @@ def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
     known = [objective_values(p.score, pool.objectives) for p in pool.front()]
     best_time = tables.time_s.min(axis=1)
     best_energy = tables.energy_j.min(axis=1)
+    losses = tables.loss
+    least_loss = np.zeros(len(best_time)) if losses is None else losses.min(axis=1)
     heads, tails = _path_bounds(problem, best_time)
     domains = tables.allowed.copy()
     share = _capacity_bound(problem)
@@ -31,8 +36,10 @@ def safe_domains(pool: Pool, bounds: dict[str, float]) -> npt.NDArray[np.bool_]:
             "throughput": max(float(tables.time_s[v, q]), share),
             "latency": heads[v] + float(tables.time_s[v, q]) + tails[v],
             "energy": float(best_energy.sum() - best_energy[v] + tables.energy_j[v, q]),
+            "boards": float(len({problem.processors[q].board.name, problem.system.source, problem.system.sink})),
+            "accuracy-loss": 0.0 if losses is None else float(least_loss.sum() - least_loss[v] + losses[v, q]),
         }
-        reachable = [max(local[o], bounds.get(o, 0.0)) for o in pool.objectives]
+        reachable = [max(local.get(o, 0.0), bounds.get(o, 0.0)) for o in pool.objectives]
         if any(dominates(values, reachable) and _clearly(values, reachable) for values in known):
             domains[v, q] = False
     return spread(domains, problem.together)
@@ -45,6 +52,12 @@ def simple_bound(problem: Problem, objective: str) -> float:
         return _capacity_bound(problem)
     if objective == "energy":
         return float(tables.energy_j.min(axis=1).sum())
+    if objective == "accuracy-loss" and tables.loss is not None:
+        return float(tables.loss.min(axis=1).sum()) * (1 - _ROUNDING)
+    if objective == "boards":
+        return float(len({problem.system.source, problem.system.sink}))
+    if objective != "latency":
+        return 0.0
     fastest = tables.time_s.min(axis=1)
     heads, _ = _path_bounds(problem, fastest)
     return max((head + float(t) for head, t in zip(heads, fastest, strict=True)), default=0.0)

@@ -18,6 +18,8 @@ _FIGURES = {
     "--min-throughput": "min_throughput_per_s",
     "--max-energy": "max_energy_j",
     "--boards": "max_boards",
+    "--max-link-bytes": "max_link_bytes",
+    "--max-accuracy-loss": "max_accuracy_loss",
     "--rate": "rate_per_s",
 }
 _WHERE = {"--pin": "pins", "--forbid": "forbids", "--colocate": "colocations"}

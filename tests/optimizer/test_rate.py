@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.infeasible import Infeasible
+from optimizer.objectives import DEFAULT_OBJECTIVES, objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
 from optimizer.search.cpsat import Budget, prove
 from optimizer.search.exact_front import enumerate_front
-from optimizer.search.pool import OBJECTIVES, Pool, objective_values
+from optimizer.search.pool import Pool
 from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
 
@@ -62,9 +63,7 @@ def test_the_rate_changes_idle_energy_and_nothing_else(seed: int, kind: str, sha
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    seed=SEEDS, kind=st.sampled_from(KINDS), k=st.integers(2, 3), share=st.floats(0.2, 0.95), revisits=st.booleans()
-)
+@given(seed=SEEDS, kind=st.sampled_from(KINDS), k=st.integers(2, 3), share=st.floats(0.2, 0.95), revisits=st.booleans())
 def test_the_least_energy_at_a_rate_is_proven(seed: int, kind: str, k: int, share: float, revisits: bool) -> None:
     problem = at_rate(replace(random_problem(seed, n=5, k=k, kind=kind), non_contiguous=revisits), share)
     truth = brute_force(problem).best_value("energy")
@@ -81,8 +80,8 @@ def test_the_enumerated_front_counts_the_rate(seed: int, kind: str, share: float
     problem = at_rate(random_problem(seed, n=6, k=2, kind=kind), share)
     pool = Pool(problem)
     enumerate_front(pool, time.monotonic() + 60)
-    truth = [objective_values(p.score, OBJECTIVES) for p in brute_force(problem).front()]
-    assert [objective_values(p.score, OBJECTIVES) for p in pool.front()] == truth
+    truth = [objective_values(p.score, DEFAULT_OBJECTIVES) for p in brute_force(problem).front()]
+    assert [objective_values(p.score, DEFAULT_OBJECTIVES) for p in pool.front()] == truth
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from optimizer.errors import LimitError
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.infeasible import Infeasible
+from optimizer.objectives import DEFAULT_OBJECTIVES, objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
 from optimizer.restrictions import held_together
@@ -23,7 +24,7 @@ from optimizer.search.exact_front import enumerate_front
 from optimizer.search.many_boards import prove_period
 from optimizer.search.nsga2 import RefineOptions, _Codec, refine
 from optimizer.search.order_dp import order_dp_candidates
-from optimizer.search.pool import OBJECTIVES, Pool, objective_values
+from optimizer.search.pool import Pool
 from optimizer.search.pruning import safe_domains
 from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import make_graph, random_problem
@@ -95,9 +96,7 @@ def test_evaluate_refuses_exactly_the_plans_that_break_a_restriction(seed: int, 
     objective=st.sampled_from(["throughput", "energy"]),
     revisits=st.booleans(),
 )
-def test_the_optimum_under_restrictions_is_proven(
-    seed: int, kind: str, k: int, objective: str, revisits: bool
-) -> None:
+def test_the_optimum_under_restrictions_is_proven(seed: int, kind: str, k: int, objective: str, revisits: bool) -> None:
     problem = replace(restricted(random_problem(seed, n=6, k=k, kind=kind), seed), non_contiguous=revisits)
     best = brute_force(problem).best_value(objective)
     pool = Pool(problem)
@@ -115,8 +114,8 @@ def test_the_enumerated_front_obeys_restrictions(seed: int, kind: str) -> None:
     problem = restricted(random_problem(seed, n=6, k=2, kind=kind), seed)
     pool = Pool(problem)
     enumerate_front(pool, time.monotonic() + 60)
-    truth = [objective_values(p.score, OBJECTIVES) for p in brute_force(problem).front()]
-    assert [objective_values(p.score, OBJECTIVES) for p in pool.front()] == truth
+    truth = [objective_values(p.score, DEFAULT_OBJECTIVES) for p in brute_force(problem).front()]
+    assert [objective_values(p.score, DEFAULT_OBJECTIVES) for p in pool.front()] == truth
 
 
 @settings(max_examples=12, deadline=None)
@@ -161,7 +160,7 @@ def test_refinement_and_pruning_obey_restrictions(seed: int) -> None:
     truth = brute_force(problem)
     for plan in pool.feasible():
         assert not evaluate(problem, Schedule.of(plan)).violations
-        assert objective_values(plan.score, OBJECTIVES) >= (truth.best_value("throughput") * (1 - 1e-9),)
+        assert objective_values(plan.score, DEFAULT_OBJECTIVES) >= (truth.best_value("throughput") * (1 - 1e-9),)
     for plan in truth.front():
         for segment in plan.segments:
             assert domains[list(segment.operators), problem.processor_index[segment.processor]].all()

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.objectives import DEFAULT_OBJECTIVES, objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
 from optimizer.search.cpsat import Budget, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.order_dp import order_dp_candidates
-from optimizer.search.pool import OBJECTIVES, Pool, objective_values
+from optimizer.search.pool import Pool
 from optimizer.search.pruning import safe_domains
 from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
@@ -45,7 +46,7 @@ def budget(seconds: float = 20.0) -> Budget:
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(KINDS), k=st.integers(2, 3), objective=st.sampled_from(OBJECTIVES))
+@given(seed=SEEDS, kind=st.sampled_from(KINDS), k=st.integers(2, 3), objective=st.sampled_from(DEFAULT_OBJECTIVES))
 def test_no_plan_is_better_than_a_bound(seed: int, kind: str, k: int, objective: str) -> None:
     problem = random_problem(seed, n=6, k=k, kind=kind)
     best = brute_force(problem).best_value(objective)
@@ -90,8 +91,8 @@ def test_the_enumerated_front_of_two_processors_is_the_brute_force_front(seed: i
     problem = random_problem(seed, n=7, k=2, kind=kind)
     pool = Pool(problem)
     enumerate_front(pool, time.monotonic() + 60)
-    truth = [objective_values(p.score, OBJECTIVES) for p in brute_force(problem).front()]
-    assert [objective_values(p.score, OBJECTIVES) for p in pool.front()] == truth
+    truth = [objective_values(p.score, DEFAULT_OBJECTIVES) for p in brute_force(problem).front()]
+    assert [objective_values(p.score, DEFAULT_OBJECTIVES) for p in pool.front()] == truth
 
 
 @settings(max_examples=8, deadline=None)
@@ -99,7 +100,7 @@ def test_the_enumerated_front_of_two_processors_is_the_brute_force_front(seed: i
 def test_pruning_never_loses_a_point_of_the_front(seed: int, kind: str, k: int) -> None:
     problem = random_problem(seed, n=6, k=k, kind=kind)
     pool = seeded(problem)
-    bounds = {o: prove(pool, o, budget()).value for o in OBJECTIVES}
+    bounds = {o: prove(pool, o, budget()).value for o in DEFAULT_OBJECTIVES}
     domains = safe_domains(pool, bounds)
     for plan in brute_force(problem).front():
         for segment in plan.segments:

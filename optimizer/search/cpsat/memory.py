@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ortools.sat.python import cp_model
 
 from optimizer.search.cpsat.plan_model import PlanModel
 from optimizer.search.cpsat.revisit import add_revisit_arena
 from optimizer.search.cpsat.scale import Expression
 
-__all__ = ["add_memory"]
+__all__ = ["add_memory", "add_memory_share"]
+
+_SHARE_UNITS = 2_000_000_000
+_CAP = 2_000_000_000_000
+"""A board that is overfull so many times counts no more: that only relaxes the model."""
+_Fits = Callable[[Expression], None]
+"""Adds the constraint on what a board needs, in units."""
+_Unit = Callable[[int], int]
+"""Bytes in units of the model, rounded down."""
 
 
 def add_memory(m: PlanModel) -> None:
@@ -33,18 +43,43 @@ def _board_memory(m: PlanModel, name: str, stages: list[int]) -> None:
     held_in_ram = weights_all if board.weights_in == "ram" else 0
     tight_ram = held_in_ram + 2 * tensors_all + board.runtime_ram_bytes > ram
     tight_flash = flash is not None and weights_all > flash
-    weights = _weights(m, stages) if tight_flash or (tight_ram and board.weights_in == "ram") else 0
     if tight_flash and flash is not None:
-        m.model.add(weights <= flash)
+        m.model.add(_weights(m, stages, int) <= flash)
     if tight_ram:
-        base = _buffers(m, name, stages) + (weights if board.weights_in == "ram" else 0)
-        runtime = board.runtime_ram_bytes
-        for s in stages:
-            arena = add_revisit_arena if m.revisits else _arena
-            arena(m, s, base, runtime, ram)
+        _ram(m, name, stages, int, lambda needed: m.model.add(needed <= ram))
 
 
-def _weights(m: PlanModel, stages: list[int]) -> Expression:
+def add_memory_share(m: PlanModel) -> tuple[cp_model.IntVar, float]:
+    """Used / available RAM of the fullest board at least, and how many units make the whole of a board."""
+    share = m.model.new_int_var(0, 4 * _CAP, "memory share")
+    by_board: dict[str, list[int]] = {}
+    for s, board in enumerate(m.boards):
+        by_board.setdefault(board, []).append(s)
+    for name, stages in by_board.items():
+        available = int(m.problem.tables.ram_limit[m.problem.board_index[name]])
+        if available > 0:
+            _ram(m, name, stages, _units_of(available), lambda needed: m.model.add(share >= needed))
+        else:
+            _ram(m, name, stages, int, lambda needed: m.model.add(needed <= 0))
+    return share, _SHARE_UNITS
+
+
+def _units_of(available_bytes: int) -> _Unit:
+    return lambda size: min(size * _SHARE_UNITS // available_bytes, _CAP)
+
+
+def _ram(m: PlanModel, name: str, stages: list[int], unit: _Unit, fits: _Fits) -> None:
+    """What every operator of a board's segments needs beside it, weights, buffers and runtime included."""
+    board = m.problem.system.board(name)
+    base = _buffers(m, stages, unit) + unit(board.runtime_ram_bytes) * m.board_used[name]
+    if board.weights_in == "ram":
+        base = base + _weights(m, stages, unit)
+    for s in stages:
+        arena = add_revisit_arena if m.revisits else _arena
+        arena(m, s, base, unit, fits)
+
+
+def _weights(m: PlanModel, stages: list[int], unit: _Unit) -> Expression:
     """Bytes of initializers on a board; one used by several operators counts once."""
     users: dict[int, list[int]] = {}
     for op in m.problem.graph.operators:
@@ -53,7 +88,7 @@ def _weights(m: PlanModel, stages: list[int]) -> Expression:
     total: Expression = 0
     sizes = m.problem.tables.initializer_bytes
     for i, operators in users.items():
-        size = int(min(sizes[i, m.order[s]] for s in stages))
+        size = unit(int(min(sizes[i, m.order[s]] for s in stages)))
         here = [sum(m.x(v, s) for s in stages) for v in operators]
         if len(here) == 1:
             total = total + size * here[0]
@@ -65,22 +100,22 @@ def _weights(m: PlanModel, stages: list[int]) -> Expression:
     return total
 
 
-def _buffers(m: PlanModel, name: str, stages: list[int]) -> Expression:
+def _buffers(m: PlanModel, stages: list[int], unit: _Unit) -> Expression:
     """At least one buffer for every tensor that enters or leaves the board's segments."""
     total: Expression = 0
     sizes = m.problem.tables.tensor_bytes.min(axis=1)
     for t in range(len(m.problem.graph.tensors)):
         if len(stages) == 1:
-            total = total + int(sizes[t]) * m.touches(t, stages[0])
+            total = total + unit(int(sizes[t])) * m.touches(t, stages[0])
             continue
         var = m.model.new_bool_var("")
         for s in stages:
             m.model.add(var >= m.touches(t, s))
-        total = total + int(sizes[t]) * var
+        total = total + unit(int(sizes[t])) * var
     return total
 
 
-def _arena(m: PlanModel, s: int, base: Expression, runtime: int, ram: int) -> None:
+def _arena(m: PlanModel, s: int, base: Expression, unit: _Unit, fits: _Fits) -> None:
     """What is live beside each operator of one segment whatever their order, beside weights and buffers.
 
     A path between two operators of a contiguous plan's segment stays in the segment, so a tensor on it is live there.
@@ -95,8 +130,8 @@ def _arena(m: PlanModel, s: int, base: Expression, runtime: int, ram: int) -> No
     for op in graph.operators:
         takes_over = in_place and op.in_place_input is not None
         alive = sum(
-            m.size(t, s) * var
+            unit(m.size(t, s)) * var
             for t, var in inner.items()
             if live[t, op.index] and not (takes_over and graph.tensors[t].producer == op.index)
         )
-        m.model.add(base + alive + runtime <= ram)
+        fits(base + alive)

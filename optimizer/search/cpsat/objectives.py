@@ -1,20 +1,101 @@
-"""Latency and energy as objectives or limits of a bounding model."""
+"""What a bounding model minimises or holds below a limit: one goal an objective."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
+from optimizer.errors import InternalError
+from optimizer.search.cpsat.memory import add_memory_share
 from optimizer.search.cpsat.plan_model import PlanModel
 from optimizer.search.cpsat.revisit import add_revisit_latency
 from optimizer.search.cpsat.scale import Expression
 
-__all__ = ["add_energy", "add_latency"]
+__all__ = ["GOALS", "Goal", "add_energy", "add_latency", "add_limits"]
 
+_LOSS_UNITS = 2e8
+_LOSS_CAP = 2e12
 _DETAILED_STAGES = 8
 """Up to so many stages, tensors between each two of them have variables of their own."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A minimised quantity in the model's integers; ``per_unit``: how many of them one unit of it takes."""
+
+    expression: Expression
+    per_unit: float
+
+
+def _period(m: PlanModel) -> Goal:
+    return Goal(m.period, m.scale.per_second)
+
+
+def _latency(m: PlanModel) -> Goal:
+    return Goal(add_latency(m), m.scale.per_second)
+
+
+def _energy(m: PlanModel) -> Goal:
+    return Goal(add_energy(m), m.scale.per_joule)
+
+
+def _memory(m: PlanModel) -> Goal:
+    return Goal(*add_memory_share(m))
+
+
+def _link_bytes(m: PlanModel) -> Goal:
+    wires = sum(m.problem.links[link].wire_bytes(size) * var for (_, link, size), var in m.hops.items())
+    return Goal(wires, 1.0)
+
+
+def _boards(m: PlanModel) -> Goal:
+    return Goal(sum(m.board_used.values()), 1.0)
+
+
+def _accuracy_loss(m: PlanModel) -> Goal:
+    losses = m.problem.tables.loss
+    if losses is None:
+        raise InternalError("the loss of accuracy is asked for without a sensitivity table")
+    some = losses[losses > 0]
+    per_unit = _LOSS_UNITS / max(float(losses.min(axis=1).sum()), float(some.min(initial=1.0)))
+    terms = [
+        math.floor(min(float(losses[v, q]) * per_unit, _LOSS_CAP)) * m.x(v, s)
+        for v in range(m.n)
+        for s, q in enumerate(m.order)
+    ]
+    return Goal(sum(terms), per_unit)
+
+
+GOALS: Mapping[str, Callable[[PlanModel], Goal]] = {
+    "throughput": _period,
+    "latency": _latency,
+    "energy": _energy,
+    "memory": _memory,
+    "link-bytes": _link_bytes,
+    "boards": _boards,
+    "accuracy-loss": _accuracy_loss,
+}
+"""How a model bounds each objective (see optimizer.objectives). All are exact but for what the model leaves out:
+contention between hops (latency), the energy of idling over a longer period than the busiest resource's, and buffers
+of more than one frame and tensors that only some orders keep alive (memory)."""
+
+
+def add_limits(m: PlanModel, objective: str, goal: Goal) -> None:
+    """The problem's limits on quantities; ``goal`` is the one that the model minimises already."""
+    limits = m.problem.limits
+    for name, limit in (
+        ("throughput", limits.max_period_s),
+        ("latency", limits.max_latency_s),
+        ("energy", limits.max_energy_j),
+        ("link-bytes", limits.max_link_bytes),
+        ("accuracy-loss", limits.max_accuracy_loss),
+    ):
+        if limit is not None:
+            held = goal if name == objective else GOALS[name](m)
+            m.model.add(held.expression <= math.ceil(limit * held.per_unit))
 
 
 def add_latency(m: PlanModel) -> cp_model.IntVar:

@@ -23,9 +23,9 @@ from optimizer.problem import Problem
 from optimizer.search.cpsat.balance import balance_many
 from optimizer.search.cpsat.free_model import FreeModel, RevisitModel
 from optimizer.search.cpsat.memory import add_memory
-from optimizer.search.cpsat.objectives import add_energy, add_latency
+from optimizer.search.cpsat.objectives import GOALS, add_limits
 from optimizer.search.cpsat.plan_model import PlanModel
-from optimizer.search.cpsat.scale import Expression, Scale
+from optimizer.search.cpsat.scale import Scale
 from optimizer.search.cpsat.stage_model import StageModel
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.revisit import balance_two
@@ -242,8 +242,9 @@ def _links_symmetric(problem: Problem, one: str, two: str) -> bool:
 def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, budget: Budget) -> tuple[float, bool]:
     """Bound for the plans of one model, and whether the proof was completed."""
     add_memory(stage)
-    goal, per_unit = _objective(stage, objective, stage.scale)
-    _add_limits(stage, objective, goal, pool.problem, stage.scale)
+    wanted = GOALS[objective](stage)
+    goal, per_unit = wanted.expression, wanted.per_unit
+    add_limits(stage, objective, wanted)
     stage.model.minimize(goal)
     deadline = budget.clock.now() + seconds
     open_bound = math.inf  # of plans that were cut off though they may fit the memory after all
@@ -267,26 +268,6 @@ def _prove_model(pool: Pool, objective: str, stage: PlanModel, seconds: float, b
             open_bound = bound
         _cut_off(stage, solver)
     return bound, False
-
-
-def _objective(stage: PlanModel, objective: str, scale: Scale) -> tuple[Expression, float]:
-    if objective == "throughput":
-        return stage.period, scale.per_second
-    if objective == "latency":
-        return add_latency(stage), scale.per_second
-    return add_energy(stage), scale.per_joule
-
-
-def _add_limits(stage: PlanModel, objective: str, goal: Expression, problem: Problem, scale: Scale) -> None:
-    limits = problem.limits
-    if limits.max_period_s is not None:
-        stage.model.add(stage.period <= scale.seconds_up(limits.max_period_s))
-    if limits.max_latency_s is not None:
-        latency = goal if objective == "latency" else add_latency(stage)
-        stage.model.add(latency <= scale.seconds_up(limits.max_latency_s))
-    if limits.max_energy_j is not None:
-        energy = goal if objective == "energy" else add_energy(stage)
-        stage.model.add(energy <= scale.joules_up(limits.max_energy_j))
 
 
 def _solver(budget: Budget, seconds: float) -> cp_model.CpSolver:

@@ -7,7 +7,7 @@ runs one operator at a time, and nothing runs before what it reads has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ortools.sat.python import cp_model
 
@@ -108,7 +108,9 @@ def _one_at_a_time(m: PlanModel, begin: list[cp_model.IntVar]) -> None:
         m.model.add_no_overlap(intervals)
 
 
-def add_revisit_arena(m: PlanModel, s: int, base: Expression, runtime: int, ram: int) -> None:
+def add_revisit_arena(
+    m: PlanModel, s: int, base: Expression, unit: Callable[[int], int], fits: Callable[[Expression], None]
+) -> None:
     """What one operator needs at a time: its own tensors, in the arena of its segment or in buffers.
 
     Tensors that live across it are left out: they may belong to another segment, whose arena shares the space.
@@ -123,5 +125,4 @@ def add_revisit_arena(m: PlanModel, s: int, base: Expression, runtime: int, ram:
     for op in graph.operators:
         takes_over = in_place and op.in_place_input is not None
         own = [*op.inputs, *(() if takes_over else op.outputs)]
-        alive = sum(m.size(t, s) * inner[t] for t in own if t in inner)
-        m.model.add(base + alive + runtime <= ram)
+        fits(base + sum(unit(m.size(t, s)) * inner[t] for t in own if t in inner))
