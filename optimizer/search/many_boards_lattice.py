@@ -12,6 +12,7 @@ import numpy as np
 from optimizer.graph import predecessors
 from optimizer.problem import Problem
 from optimizer.search.cpsat import Budget
+from optimizer.search.cpsat.prove import MAX_PERMUTED
 from optimizer.search.downsets import Lattice, all_downsets, along_orders
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.segment_loads import SegmentLoads
@@ -24,6 +25,8 @@ _MAX_DOWNSETS = 20_000
 _MAX_PAIRS = 3e7
 _MAX_SET = 4096
 """Words of a set of sets of boards: 18 boards that all differ."""
+_FEW_PAIRS = 1e6
+_MAX_TYPES = 64
 _MAX_WORDS = 5e7
 """Words of all sets of sets together: 0.4 GB."""
 _CLOSE = 4e-5
@@ -58,9 +61,16 @@ class LatticeSearch:
             chain = along_orders(orders, self.work, self.problem.together)
             if len(chain.member) < len(lattice.member):
                 self._plans(chain)
+            if self._left_to_cp_sat(lattice):
+                return self.low_s, False
             return self._proof(lattice)
         except _TimeUpError:
             return self.low_s, False
+
+    def _left_to_cp_sat(self, lattice: Lattice) -> bool:
+        """For few boards and many ways to cut, CP-SAT with an order of the boards at a time is quicker."""
+        count = len(self.problem.processors)
+        return count <= MAX_PERMUTED and lattice.pairs(self._high_s()) * count > _FEW_PAIRS
 
     def _spend(self, seconds: float) -> None:
         self.budget.clock.used_s += seconds
@@ -71,7 +81,7 @@ class LatticeSearch:
         """None where it would be too large."""
         loads = SegmentLoads(self.problem, lattice)
         words = BoardSets.size(loads.counts)
-        if words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS:
+        if len(loads.counts) > _MAX_TYPES or words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS:
             return None
         if lattice.pairs(longest_s) > _MAX_PAIRS:
             return None

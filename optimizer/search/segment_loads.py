@@ -62,6 +62,7 @@ class SegmentLoads:
         self._add_memory()
         self._add_pins()
         self._gains = [self._gain(row) for row in self.rows]
+        self._levels = [not row.prefix.any() for row in self.rows]
         self._reads = [self.open @ vector for _, vector in self._flows]
 
     @property
@@ -228,10 +229,18 @@ class SegmentLoads:
         ``memory_share`` below 1 leaves room for arenas and deeper buffers, but then nothing is a bound.
         """
         fits = np.ones((len(starts), len(self.first)), dtype=np.bool_)
-        for row, gain in zip(self.rows, self._gains, strict=True):
-            load = row.prefix[end] - row.prefix[starts] + row.constant + flows @ gain
+        if len(starts) == 0:
+            return fits
+        highest = flows.max(axis=0)
+        for row, gain, level in zip(self.rows, self._gains, self._levels, strict=True):
             limit = period_s if row.limit is None else row.limit * memory_share
-            fits &= load <= limit * (1 + _SLACK) + _SLACK * 1e-3 * np.abs(row.prefix[end])
+            limit = limit * (1 + _SLACK) + _SLACK * 1e-3 * np.abs(row.prefix[end])
+            if level and (row.constant + highest @ np.maximum(gain, 0.0) <= limit).all():
+                continue  # no start comes near the limit, as it is with most links
+            load = flows @ gain + row.constant
+            if not level:
+                load += row.prefix[end] - row.prefix[starts]
+            fits &= load <= limit
         return fits
 
     def needed(self, period_s: float) -> list[int]:

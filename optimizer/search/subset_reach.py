@@ -101,25 +101,29 @@ class SubsetReach:
         """Segments from nothing to everything within the period, each on a board of its own; None where there are
         none. ``memory_share``: see SegmentLoads.fit.
         """
-        total = len(self.lattice.member)
+        total, below = len(self.lattice.member), self.lattice.below
         kinds = len(self.loads.members)
         reach = np.zeros((total, self.sets.width), dtype=np.uint64)
         reach[0, 0] = 1
-        better = np.full((total, self.lattice.below.shape[1]), -1, dtype=np.int64)
-        table = np.zeros((total + 1, kinds), dtype=np.bool_)
+        better = np.full(below.shape, -1, dtype=np.int64)
+        table = np.zeros(total + 1, dtype=np.uint64)
         for end in range(1, total):
             starts, flows = self._starts(end, period_s)
             spend(_PAIR_S * (len(starts) + _OVERHEAD) * kinds)
-            fits = self.loads.fit(end, starts, flows, period_s, memory_share)
+            fits = _as_numbers(self.loads.fit(end, starts, flows, period_s, memory_share))
             table[starts] = fits
-            fresh = fits & ~table[better[starts]].any(axis=1)
-            table[starts] = False
-            for kind in np.flatnonzero(fresh.any(axis=0)).tolist():
-                before = np.bitwise_or.reduce(reach[starts[fresh[:, kind]]], axis=0)
-                reach[end] |= self.sets.with_one_more(before, kind)
-            for column, below in enumerate(self.lattice.below[end].tolist()):
-                if below >= 0 and not (reach[end] & ~reach[below]).any():
-                    better[end, column] = below
+            for column in better.T:
+                fits &= ~table[column[starts]]
+            table[starts] = 0
+            fresh = np.flatnonzero(fits)
+            starts, fits = starts[fresh], fits[fresh]
+            for kind in range(kinds):
+                chosen = starts[fits >> np.uint64(kind) & np.uint64(1) > 0]
+                if len(chosen):
+                    reach[end] |= self.sets.with_one_more(np.bitwise_or.reduce(reach[chosen], axis=0), kind)
+            for column, smaller in enumerate(below[end].tolist()):
+                if smaller >= 0 and not (reach[end] & ~reach[smaller]).any():
+                    better[end, column] = smaller
         reach[-1] &= self.sets.holding(self.loads.needed(period_s))
         return self._trace(reach, period_s, memory_share) if reach[-1].any() else None
 
@@ -140,3 +144,11 @@ class SubsetReach:
                     end, number = start, number - stride
                     break
         return found[::-1]
+
+
+def _as_numbers(fits: Bools) -> Words:
+    """(rows,) the types of each row as bits."""
+    wide = np.zeros((len(fits), 8), dtype=np.uint8)
+    bits = np.packbits(fits, axis=1, bitorder="little")
+    wide[:, : bits.shape[1]] = bits
+    return wide.view(np.uint64)[:, 0]
