@@ -72,6 +72,7 @@ def cli(debug: bool) -> None:
 )
 @limit_options
 @click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
+@click.option("--replicate", is_flag=True, help="Let identical boards take alternate frames of a segment.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the search.")
 @click.option("--time-limit", type=TIME, default="60s", show_default=True, help="Wall time of the search.")
@@ -84,12 +85,17 @@ def cli(debug: bool) -> None:
     is_flag=True,
     help="The same plan.json bit for bit: one thread, and a time limit in CP-SAT's deterministic seconds.",
 )
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    help="A plan.json of the same model to start from, after a change of costs or of boards, say.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str,
     sensitivity: Path | None, limits: Limits,
-    non_contiguous: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
-    reproducible: bool, as_json: bool,
+    non_contiguous: bool, replicate: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
+    reproducible: bool, start: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
@@ -111,7 +117,8 @@ def solve(
 
     request = SolveRequest(
         model, system, costs, limits, _objectives(objectives), prefer, seed, time_limit, batch, workers,
-        non_contiguous, gap, reproducible, keep_on_interrupt=True, sensitivity=sensitivity,
+        non_contiguous, gap, reproducible, keep_on_interrupt=True, replicate=replicate, start=start,
+        sensitivity=sensitivity,
     )  # fmt: skip
     make_folder(out)
     with _progress() as tell:

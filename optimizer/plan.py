@@ -234,6 +234,8 @@ class Front:
     """Whether the search was ended by hand before it was done."""
     reproducible: bool = False
     """Whether the same call gives the same plan file again, which then says no wall times."""
+    gap: float = 0.0
+    """The share of its bound within which each objective was good enough."""
     chosen_because: str = ""
     """How the preference led to the chosen plan, in words."""
     steps: tuple[PreferenceStep, ...] = ()

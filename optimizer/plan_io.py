@@ -71,6 +71,8 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "system": system_to_dict(problem.system),
         "costs": costs_to_dict(problem.costs),
         "limits": dataclasses.asdict(problem.limits),
+        "non_contiguous": problem.non_contiguous,
+        "gap": front.gap,
         "sensitivity": None if problem.sensitivity is None else sensitivity_to_rows(problem.sensitivity),
         **_schedule_to_dict(graph, plan),
         "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
@@ -219,12 +221,21 @@ def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
     }
 
 
-def load_plan(path: str | Path) -> LoadedPlan:
-    """Read plan.json. Raises PlanError, ModelError (the model is gone or changed) or CostError."""
+def load_plan(path: str | Path, graph: Graph | None = None) -> LoadedPlan:
+    """Read plan.json; ``graph``: the plan's model where it is loaded already.
+
+    Raises PlanError, ModelError (the model is gone or changed) or CostError.
+    """
     path = Path(path)
     data = _read(path)
     model = _need(path, data, "model", dict)
-    graph = load_graph(_find_model(path, _need(path, model, "source", str)), _need(path, model, "batch", int))
+    source, batch = _need(path, model, "source", str), _need(path, model, "batch", int)
+    if graph is None:
+        graph = load_graph(_find_model(path, source), batch)
+    elif graph.batch != batch:
+        raise PlanError(
+            "the plan was made for another batch", where=str(path), expected=f"batch {graph.batch}", got=str(batch)
+        )
     if graph.sha256 != model.get("sha256"):
         raise PlanError(
             f"the model {graph.source} is not the one this plan was made for",
@@ -241,8 +252,9 @@ def load_plan(path: str | Path) -> LoadedPlan:
     costs = costs_from_dict(_need(path, data, "costs", dict), where=f"{path}: costs")
     limits = _limits(path, _need(path, data, "limits", dict))
     try:
-        problem = Problem(graph, system, costs, limits, sensitivity=_sensitivity(path, data))
         plan = _plan(graph, data)
+        revisits = _revisits(path, data, plan)
+        problem = Problem(graph, system, costs, limits, revisits, sensitivity=_sensitivity(path, data))
         certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
         loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
         _check_names(path, problem, plan)
@@ -253,6 +265,13 @@ def load_plan(path: str | Path) -> LoadedPlan:
             expected=f"a file that `optimizer solve` wrote ({PLAN_SCHEMA})",
         ) from e
     return loaded
+
+
+def _revisits(path: Path, data: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether the plan's class lets a processor be revisited; older files show it by doing so."""
+    if "non_contiguous" in data:
+        return bool(_need(path, data, "non_contiguous", bool))
+    return len({s.processor for s in plan.segments}) < len(plan.segments)
 
 
 def _check_names(path: Path, problem: Problem, plan: Plan) -> None:

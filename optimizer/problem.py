@@ -112,8 +112,15 @@ class Problem:
     """Whether plans may come back to a processor (several segments a processor)."""
     sensitivity: Sensitivity | None = None
     """What operators lose in accuracy at a precision."""
+    replicate: bool = False
+    """Whether identical boards may take alternate frames of a segment."""
 
     def __post_init__(self) -> None:
+        if self.replicate and self.non_contiguous:
+            raise LimitError(
+                "replicas are planned for contiguous plans only",
+                expected="--replicate or --non-contiguous, not both",
+            )
         _check_limits(self)
         _check_costs(self)
         if self.sensitivity is not None:

@@ -30,6 +30,7 @@ from optimizer.report_data import Baseline, Measured, ReportData
 from optimizer.search.pool import Pool
 from optimizer.sensitivity import Sensitivity, load_sensitivity
 from optimizer.solve import Progress, SolveOptions, solve
+from optimizer.start import load_start
 from optimizer.timeline import steady_state
 
 __all__ = [
@@ -65,8 +66,12 @@ class SolveRequest:
     reproducible: bool = False
     keep_on_interrupt: bool = False
     """See SolveOptions."""
+    start: Path | None = None
+    """A plan.json of the same model to start from; front.json beside it is used as well."""
     sensitivity: Path | Sensitivity | None = None
     """What operators lose in accuracy; needed where accuracy-loss is an objective or a limit."""
+    replicate: bool = False
+    """Whether identical boards may take alternate frames of a segment."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +103,17 @@ def make_problem(request: SolveRequest) -> Problem:
     losses = request.sensitivity
     if losses is not None and not isinstance(losses, Sensitivity):
         losses = load_sensitivity(losses)
-    return Problem(graph, system, costs, request.limits, request.non_contiguous, losses)
+    return Problem(graph, system, costs, request.limits, request.non_contiguous, losses, request.replicate)
 
 
 def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:
     """Solve. Raises InputError or boards.errors.BoardsError for bad input; infeasible is a result."""
     _check(request)
     problem = make_problem(request)
+    start = None if request.start is None else load_start(request.start, problem)
     options = SolveOptions(
         request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap,
-        request.reproducible, request.keep_on_interrupt,
+        request.reproducible, request.keep_on_interrupt, start,
     )  # fmt: skip
     return SolveResult(problem, solve(problem, options, progress))
 

@@ -23,6 +23,8 @@ from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import safe_domains, simple_bound
+from optimizer.search.replication import inherited, replicate
+from optimizer.start import Start, seed_pool
 
 __all__ = ["Progress", "SolveOptions", "solve"]
 
@@ -33,6 +35,10 @@ _REFINE_SHARE = 0.35
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
+_REPLICA_SHARE = 0.7
+"""Share of the time left for plans with replicas."""
+_WARM_GENERATIONS = 20
+"""Of NSGA-II where the search starts from an earlier front."""
 _ORDER_SHARE = 0.6
 """Share of the time left after the proofs for the steps of a preference that is an order."""
 _WHISKER = 1e-9
@@ -54,6 +60,8 @@ class SolveOptions:
     """One worker and deterministic budgets: the same plans again with the same OR-Tools on the same architecture."""
     keep_on_interrupt: bool = False
     """Ctrl-C ends the search with the best plans so far, where there are any; else it is raised."""
+    start: Start | None = None
+    """What an earlier solve found: the search begins there, and refines less."""
 
 
 def solve(
@@ -74,9 +82,12 @@ def solve(
     for number, objective in enumerate(run.objectives):
         tell(f"proving {objective}", 0.2 + 0.5 * number / len(run.objectives))
         run.stage(f"CP-SAT {objective}", partial(run.prove, objective))
+    if problem.replicate:
+        tell("replicas", 0.6)
+        run.stage("replicas", run.replicate)
     if not run.pool.feasible():
         return run.none_found()
-    if len(run.preference.steps) > 1:
+    if len(run.preference.steps) > 1 and not problem.replicate:  # the models know no replicas
         tell("proving the preference", 0.65)
         run.stage("CP-SAT preference", run.prefer_in_order)
     if not run.exact and not options.gap and not run.done():
@@ -117,6 +128,8 @@ class _Run:
         self.stages[name] = time.monotonic() - start
 
     def seed_pool(self) -> None:
+        if self.options.start is not None:
+            seed_pool(self.pool, self.options.start)
         for assignment in order_dp_candidates(self.problem, self.objectives):
             self.pool.score(assignment)
             if self.clock.now() > self.deadline:
@@ -139,14 +152,24 @@ class _Run:
         still = len([o for o in self.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
-        known = simple_bound(self.problem, objective)
-        bound = prove_period(self.pool, budget) if objective == "throughput" else None
-        if bound is None:
-            met = self.pool.best_value(objective) <= known * (1 + _WHISKER)
-            bound = Bound(known, met, "what every plan needs", 0.0)
+        quick = self._quick_bound(objective)
+        known = quick.value
+        bound = None
+        if not self._settled(objective, quick) and objective == "throughput":
+            bound = prove_period(self.pool, budget)
+        bound = quick if bound is None else bound
         if not self._settled(objective, bound) and fits_cpsat(self.problem):
             bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value)))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
+
+    def _quick_bound(self, objective: str) -> Bound:
+        """What is known without a search, by the problem itself or by the start."""
+        value, method = simple_bound(self.problem, objective), "what every plan needs"
+        start = self.options.start
+        if start is not None and start.bounds.get(objective, 0.0) > value:
+            value, method = start.bounds[objective], "the start plan's bound, scaled to the new costs"
+        met = self.pool.best_value(objective) <= value * (1 + PROVEN_GAP)
+        return Bound(value, met, method, 0.0)
 
     def done(self) -> bool:
         """Whether the front is a single plan that is proven."""
@@ -194,6 +217,9 @@ class _Run:
 
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
+        start = self.options.start
+        if start is not None and len(start.assignments) > 1:
+            return  # the front that we start from has been through this
         until = self.clock.now() + 0.6 * self._left()
         pairs = [(a, b) for a in self.objectives for b in self.objectives if a != b]
         cases = [(share, fixed, free) for share in _GRID for fixed, free in pairs]
@@ -221,7 +247,16 @@ class _Run:
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
         deadline = math.inf if self.options.reproducible else self.deadline
-        refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
+        generations = RefineOptions.generations if self.options.start is None else _WARM_GENERATIONS
+        refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed, generations=generations))
+
+    def replicate(self) -> None:
+        """Plans with replicas, and what bounds them as well."""
+        contiguous, used_s = self.bounds.get("throughput"), self.clock.used_s
+        self.bounds, self.exact = inherited(self.problem, self.bounds), False
+        bound = replicate(self.pool, contiguous, self._budget(_REPLICA_SHARE * self._left()))
+        if "throughput" in self.bounds:
+            self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 
     def none_found(self) -> Infeasible | NothingFound:
         seconds = time.monotonic() - self.begin
@@ -263,6 +298,7 @@ class _Run:
             stages=self.stages,
             interrupted=self.clock.interrupted,
             reproducible=self.options.reproducible,
+            gap=self.options.gap,
             chosen_because=choice.words,
             steps=tuple(self.steps),
         )

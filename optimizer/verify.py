@@ -89,6 +89,7 @@ def _operators(problem: Problem, plan: Plan) -> Check:
 def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
     graph = problem.graph
     times = Counter(v for s in plan.segments for v in s.operators)
+    segments_on = Counter(s.processor for s in plan.segments)
     for op in graph.operators:
         if times[op.index] != 1:
             yield f"operator {op.name} stands in {times[op.index]} segments, expected 1"
@@ -98,6 +99,8 @@ def _operator_faults(problem: Problem, plan: Plan) -> Iterator[str]:
     for segment in plan.segments:
         if not segment.operators:
             yield f"segment {segment.name} runs nothing"
+        if not problem.non_contiguous and segments_on[segment.processor] > 1:
+            yield f"segment {segment.name} comes back to {segment.processor}, which a contiguous plan does not"
         done: set[int] = set()
         for v in segment.operators:
             makers = {graph.tensors[t].producer for t in graph.operators[v].inputs} & set(segment.operators)

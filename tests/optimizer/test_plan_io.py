@@ -14,7 +14,9 @@ from optimizer.errors import InputError, PlanError
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.plan import Front
 from optimizer.plan_io import load_plan, plan_to_dict
-from optimizer.request import SolveResult
+from optimizer.problem import Limits
+from optimizer.request import SolveRequest, SolveResult, solve_request, write_results
+from optimizer.verify import verify
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model, solve_small
 
@@ -174,3 +176,29 @@ def test_a_wrong_value_anywhere_is_refused_or_makes_no_difference_to_reading(
             assert "\n" not in str(e)
             refused += 1
     assert refused >= 20
+
+
+@pytest.mark.parametrize("revisits", [False, True])
+def test_the_class_of_plans_and_restrictions_survive_the_file(tmp_path: Path, revisits: bool) -> None:
+    limits = Limits(
+        rate_per_s=0.5, forbids=(("c0", "b1"), ("r*", "b2")), colocations=(("c2", "c3"),), pins={"c8": "b0"}
+    )
+    request = SolveRequest(
+        branched_model(tmp_path), line_of_boards(3), limits=limits, time_limit_s=5.0, workers=1,
+        non_contiguous=revisits, gap=0.05, objectives=("throughput",),
+    )  # fmt: skip
+    result = solve_request(request)
+    files = write_results(result, tmp_path)
+    loaded = load_plan(files.plan)
+    assert loaded.problem.limits == limits
+    assert loaded.problem.non_contiguous == revisits
+    assert json.loads(files.plan.read_text())["gap"] == 0.05
+    assert verify(loaded).holds
+
+
+def test_an_older_file_shows_its_class_by_its_segments(tmp_path: Path) -> None:
+    solve_small(tmp_path)
+    data = json.loads((tmp_path / "plan.json").read_text())
+    del data["non_contiguous"]
+    (tmp_path / "plan.json").write_text(json.dumps(data))
+    assert not load_plan(tmp_path / "plan.json").problem.non_contiguous

@@ -1,0 +1,205 @@
+"""Which stages get how many identical boards: plans with replicas, and what bounds them.
+
+Every way to make sets of identical boards gives a problem without replicas in which a set is one fast board; its
+bound holds for the plans with these sets, and its best plan is the candidate. Few boards have few ways, and then the
+least of the bounds holds for all of them; of many boards only the counts are varied, and the bound is weak.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optimizer.evaluate import evaluate
+from optimizer.events import UnroutableError
+from optimizer.plan import Plan
+from optimizer.problem import Problem
+from optimizer.replicas import alike
+from optimizer.replicas_schedule import complete_replicated
+from optimizer.search.cpsat import Bound, Budget, prove
+from optimizer.search.many_boards import fits_cpsat, prove_period
+from optimizer.search.order_dp import order_dp_candidates
+from optimizer.search.pool import Assignment, Pool, assignment_of
+from optimizer.search.pruning import simple_bound
+from optimizer.search.replication_relaxed import Configuration, Relaxed, relax_sets
+
+__all__ = ["configurations", "identical_boards", "inherited", "replicate"]
+
+_MAX_SETS = 80
+"""Ways to make sets of identical boards up to which all of them are looked at."""
+_CLOSE = 1e-5
+"""A plan must be better by this share to matter; far below what prints as gap 0."""
+_TRIED = 3
+"""Plans of a relaxed problem that are tried as real ones, before and after its proof."""
+
+
+def identical_boards(problem: Problem) -> list[list[int]]:
+    """Processors that may be replicas of each other, in declared order; groups of two or more.
+
+    Boards with several processors are left as they are.
+    """
+    groups: list[list[int]] = []
+    for q, ref in enumerate(problem.processors):
+        if len(ref.board.processors) > 1:
+            continue
+        group = next((g for g in groups if alike(problem, g[0], q)), None)
+        if group is None:
+            groups.append([q])
+        else:
+            group.append(q)
+    return [g for g in groups if len(g) > 1]
+
+
+def configurations(problem: Problem) -> tuple[list[Configuration], bool]:
+    """Ways to make sets of identical boards, without the one that makes none, and whether these are all of them."""
+    groups = identical_boards(problem)
+    every = all(len(g) <= 6 for g in groups) and math.prod(len(list(_partitions(g))) for g in groups) <= _MAX_SETS
+    ways = [list(_partitions(g) if every else _by_count(g)) for g in groups]
+    chosen = itertools.islice(itertools.product(*ways), None if every else 4 * _MAX_SETS)
+    found = [tuple(s for way in choice for s in way if len(s) > 1) for choice in chosen]
+    return [c for c in found if c], every
+
+
+def _partitions(members: Sequence[int]) -> Iterator[Configuration]:
+    """Every way to part the members into sets."""
+    if not members:
+        yield ()
+        return
+    first, *rest = members
+    for way in _partitions(rest):
+        yield ((first,), *way)
+        for i, group in enumerate(way):
+            yield (*way[:i], (first, *group), *way[i + 1 :])
+
+
+def _by_count(members: Sequence[int]) -> Iterator[Configuration]:
+    """Every way to part so many members, with those of a set next to each other as declared; the largest first."""
+
+    def sizes(left: int, largest: int) -> Iterator[tuple[int, ...]]:
+        if left == 0:
+            yield ()
+        for size in range(min(left, largest), 0, -1):
+            for rest in sizes(left - size, size):
+                yield (size, *rest)
+
+    for counts in sizes(len(members), len(members)):
+        ends = list(itertools.accumulate(counts))
+        yield tuple(tuple(members[e - c : e]) for c, e in zip(counts, ends, strict=True))
+
+
+def inherited(problem: Problem, bounds: Mapping[str, Bound]) -> dict[str, Bound]:
+    """What bounds of plans without replicas say of those with them.
+
+    Each frame of a plan with replicas is a plan without them that is no better, except that its period, and with it
+    its idle energy, may be longer: so nothing is left of bounds on these, nor of others where these are limited.
+    """
+    limits = problem.limits
+    free = limits.max_period_s is None and limits.max_energy_j is None
+    found = {}
+    for objective, bound in bounds.items():
+        if objective == "throughput":
+            found[objective] = Bound(_shared_out_s(problem), False, "work shared out over all boards", bound.seconds)
+        elif objective == "energy" or not free:
+            found[objective] = Bound(simple_bound(problem, objective), False, "what every plan needs", bound.seconds)
+        else:
+            found[objective] = bound
+    return found
+
+
+def _shared_out_s(problem: Problem) -> float:
+    """All processors together: every operator where it is fastest, shared out evenly."""
+    return float(problem.tables.time_s.min(axis=1).sum()) / len(problem.processors)
+
+
+@dataclass
+class _Least:
+    """The least bound of the ways looked at so far."""
+
+    value: float
+    complete: bool
+
+    def take(self, value: float, *, complete: bool) -> None:
+        self.value = min(self.value, value)
+        self.complete = self.complete and complete
+
+
+def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
+    """Add plans with replicas to the pool, and bound the period over all plans with and without them.
+
+    ``contiguous``: the bound for plans without replicas, where there is one.
+    """
+    begin, problem = time.monotonic(), pool.problem
+    ways, every = configurations(problem)
+    contiguous = contiguous or Bound(0.0, False, "", 0.0)
+    least = _Least(contiguous.value, contiguous.complete)
+    cases = [(simple_bound(r.problem, "throughput"), way) for way in ways if (r := relax_sets(problem, way))]
+    cases.sort()
+    for number, (quick_s, way) in enumerate(cases):
+        goal_s = _goal_s(pool)
+        relaxed = relax_sets(problem, way, goal_s)
+        if quick_s >= goal_s or relaxed is None:
+            least.take(quick_s, complete=True)
+        elif budget.left_s <= 0:
+            least.take(quick_s, complete=False)
+        else:
+            seconds = budget.left_s / (len(cases) - number)
+            case = replace(budget, deadline=budget.clock.now() + seconds)
+            found = _close(pool, relaxed, case, quick_s)
+            least.take(min(found.value, goal_s), complete=found.complete)
+    method = f"{contiguous.method}; with replicas: every set of identical boards as one fast board ({len(ways)})"
+    if not every:
+        least.take(_shared_out_s(problem), complete=False)
+        method = "work shared out over all boards"
+    return Bound(min(least.value, pool.best_value("throughput")), least.complete, method, time.monotonic() - begin)
+
+
+def _goal_s(pool: Pool) -> float:
+    """Only plans with a shorter period matter."""
+    limit = pool.problem.limits.max_period_s
+    return min(pool.best_value("throughput") * (1 - _CLOSE), math.inf if limit is None else limit * (1 + _CLOSE))
+
+
+def _close(pool: Pool, relaxed: Relaxed, budget: Budget, quick_s: float) -> Bound:
+    """Try the best plans of the relaxed problem as real ones, and bound their period."""
+    inner = Pool(relaxed.problem, ("throughput",))
+    for assignment in order_dp_candidates(relaxed.problem, ("throughput",)):
+        inner.score(assignment)
+    tried: set[bytes] = set()
+    _try(pool, relaxed, inner, tried)
+    bound = prove_period(inner, budget)
+    if bound is None:
+        bound = Bound(quick_s, False, "", 0.0)
+    if not bound.complete and fits_cpsat(relaxed.problem):
+        bound = prove(inner, "throughput", budget, max(quick_s, bound.value))
+    _try(pool, relaxed, inner, tried)
+    if len(relaxed.problem.processors) == 1:
+        return Bound(min(p.score.period_s for p in inner.seen()), True, bound.method, bound.seconds)
+    return bound
+
+
+def _try(pool: Pool, relaxed: Relaxed, inner: Pool, tried: set[bytes]) -> None:
+    """Score the shortest plans of the relaxed problem as what they stand for."""
+    promising = sorted(inner.seen(), key=lambda p: (bool(p.score.violations), p.score.period_s))[:_TRIED]
+    for plan in promising:
+        assignment: Assignment = assignment_of(relaxed.problem, plan)
+        key = assignment.tobytes()
+        if key in tried:
+            continue
+        tried.add(key)
+        real = _real(pool.problem, relaxed, assignment)
+        if real is not None and math.isfinite(real.score.period_s):
+            pool.add(real)
+
+
+def _real(problem: Problem, relaxed: Relaxed, assignment: Assignment) -> Plan | None:
+    segments = relaxed.segments(assignment)
+    if segments is None:
+        return None
+    try:
+        schedule = complete_replicated(problem, segments)
+    except UnroutableError:
+        return None
+    return Plan(schedule.segments, schedule.transfers, schedule.orders, evaluate(problem, schedule))
