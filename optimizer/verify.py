@@ -20,7 +20,9 @@ from optimizer.plan_io import LoadedPlan
 from optimizer.problem import Problem
 from optimizer.replicas import replica_faults
 from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP
+from optimizer.search.cpsat import Budget
 from optimizer.search.exact_front import enumerate_front
+from optimizer.search.many_boards import is_proven_bound
 from optimizer.search.pool import Pool
 
 __all__ = ["Check", "Verification", "verify"]
@@ -51,7 +53,7 @@ class Verification:
 
 
 def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verification:
-    """Check structure, score, limits and claims of a plan; bounds anew where looking at every cut is cheap."""
+    """Check structure, score, limits and claims of a plan; bounds anew where that is cheap."""
     problem, plan = loaded.problem, loaded.plan
     checks = [_operators(problem, plan)]
     if checks[0].holds:
@@ -219,13 +221,19 @@ def _claims(plan: Plan, certificates: Mapping[str, Certificate]) -> Check:
 
 
 def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: float) -> Iterator[Check]:
-    """Bounds anew by looking at every cut in two; where that does not apply they stay the solver's word."""
+    """Bounds anew: for two processors by looking at every cut, periods of more by the DP that proves them.
+
+    Where neither applies they stay the solver's word.
+    """
     claimed = {o: c for o, c in certificates.items() if o in OBJECTIVES and c.bound is not None}
     same_class = {o: c for o, c in claimed.items() if c.plan_class == PLAN_CLASS}
     pool = Pool(problem, tuple(same_class)) if same_class else None
     looked_at = None if pool is None else enumerate_front(pool, time.monotonic() + seconds)
     for objective, c in claimed.items():
         if pool is None or looked_at is None or objective not in same_class:
+            if objective == "throughput" and objective in same_class and _shorter_is_impossible(problem, c, seconds):
+                yield Check(f"bound of {objective}", True, f"no plan has a period below {c.bound} s, proven anew")
+                continue
             yield Check(f"bound of {objective}", None, f"bound not re-checked ({c.method})")
             continue
         best = pool.best_value(objective)
@@ -239,3 +247,8 @@ def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: 
             f"the optimum is {best:.9g}, found by looking at all {looked_at} ways to cut in two; "
             f"the file says value {c.value:.9g}, bound {bound:.9g}",
         )
+
+
+def _shorter_is_impossible(problem: Problem, certificate: Certificate, seconds: float) -> bool:
+    budget = Budget(time.monotonic() + seconds, workers=1, seed=0)
+    return certificate.bound is not None and is_proven_bound(problem, certificate.bound, budget)

@@ -17,7 +17,7 @@ from optimizer.search.many_boards_prices import Prices
 from optimizer.search.pool import Pool
 from optimizer.search.type_dp import TypeReach
 
-__all__ = ["fits_cpsat", "prove_period"]
+__all__ = ["fits_cpsat", "is_proven_bound", "prove_period"]
 
 _CLOSE = 1e-5
 """Bisection ends when the best plan is within this share of the largest period proven impossible."""
@@ -69,6 +69,21 @@ def prove_period(pool: Pool, budget: Budget) -> Bound | None:
     if limit is not None and value > limit * (1 + _TOLERANCE):
         value, complete = math.inf, True
     return Bound(min(value, pool.best_value("throughput")), complete, method, time.monotonic() - begin)
+
+
+def is_proven_bound(problem: Problem, bound_s: float, budget: Budget) -> bool:
+    """Whether the DPs prove anew that no contiguous plan has a shorter period. False says nothing."""
+    if problem.non_contiguous or budget.left_s <= 0:
+        return False
+    if bound_s <= fluid_bound_s(problem):
+        return True
+    if is_chain(problem):
+        chain = Chain(problem)
+        if TypeReach.applies(chain.counts):
+            table = TypeReach(chain.counts, chain.max_stages)
+            if table.stages(chain.windows(bound_s, chain.memory_windows())) is None:
+                return True
+    return LatticeSearch(Pool(problem, ("throughput",)), budget, 0.0).proves_impossible(bound_s)
 
 
 Ask = Callable[[float], tuple[bool, list[Stage] | None]]

@@ -67,6 +67,15 @@ class LatticeSearch:
         except _TimeUpError:
             return self.low_s, False
 
+    def proves_impossible(self, period_s: float) -> bool:
+        """Whether one pass shows that no plan has the period; False also where the graph is too large."""
+        lattice = all_downsets(self.problem.graph, self.work, self.problem.together, _MAX_DOWNSETS)
+        reach = None if lattice is None else self._reach(lattice, period_s)
+        try:
+            return reach is not None and reach.segments(period_s, self._spend) is None
+        except _TimeUpError:
+            return False
+
     def _left_to_cp_sat(self, lattice: Lattice) -> bool:
         """For few boards and many ways to cut, CP-SAT with an order of the boards at a time is quicker."""
         count = len(self.problem.processors)

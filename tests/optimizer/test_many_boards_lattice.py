@@ -20,7 +20,7 @@ from optimizer.problem import Limits, Problem
 from optimizer.search.cpsat import Budget, Clock
 from optimizer.search.downsets import all_downsets, along_orders, downset_masks
 from optimizer.search.fluid import fluid_bound_s
-from optimizer.search.many_boards import prove_period
+from optimizer.search.many_boards import is_proven_bound, prove_period
 from optimizer.search.many_boards_lattice import METHOD, LatticeSearch
 from optimizer.search.pool import Pool
 from optimizer.search.segment_loads import SegmentLoads
@@ -220,3 +220,11 @@ def test_a_budget_that_is_used_up_still_gives_a_bound() -> None:
     found = LatticeSearch(Pool(problem, ("throughput",)), Budget(1e-4, 1, 0, clock=clock), 0.1).run()
     assert found == (0.1, False)
     assert clock.used_s > 1e-4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bound_that_was_proven_is_proven_anew_and_a_higher_one_is_not(seed: int) -> None:
+    problem = random_problem(seed, 7, 3, "switch")
+    pool, bound, _ = searched(problem)
+    assert is_proven_bound(problem, bound, budget())
+    assert not is_proven_bound(problem, pool.best_value("throughput") * 1.001, budget())
