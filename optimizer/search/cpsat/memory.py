@@ -15,7 +15,7 @@ __all__ = ["add_memory", "add_memory_share"]
 _SHARE_UNITS = 2_000_000_000
 _CAP = 2_000_000_000_000
 """A board that is overfull so many times counts no more: that only relaxes the model."""
-_Fits = Callable[[Expression], None]
+_Fits = Callable[[Expression], object]
 """Adds the constraint on what a board needs, in units."""
 _Unit = Callable[[int], int]
 """Bytes in units of the model, rounded down."""

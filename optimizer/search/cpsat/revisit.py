@@ -109,7 +109,7 @@ def _one_at_a_time(m: PlanModel, begin: list[cp_model.IntVar]) -> None:
 
 
 def add_revisit_arena(
-    m: PlanModel, s: int, base: Expression, unit: Callable[[int], int], fits: Callable[[Expression], None]
+    m: PlanModel, s: int, base: Expression, unit: Callable[[int], int], fits: Callable[[Expression], object]
 ) -> None:
     """What one operator needs at a time: its own tensors, in the arena of its segment or in buffers.
 
