@@ -29,7 +29,7 @@ def arena_tensors(problem: Problem, segment: Segment, leaving: Collection[int]) 
     return {t: int(sizes[t, q]) for v in segment.operators for t in operators[v].outputs if t not in leaving}
 
 
-def memory_use(problem: Problem, schedule: Schedule) -> dict[str, MemoryUse]:
+def memory_use(problem: Problem, schedule: Schedule, *, with_arenas: bool = True) -> dict[str, MemoryUse]:
     """Memory of every board, unused ones included (they hold nothing of ours)."""
     table, tables = problem.segment_table, problem.tables
     leaving = tensors_leaving(schedule.transfers)
@@ -39,7 +39,7 @@ def memory_use(problem: Problem, schedule: Schedule) -> dict[str, MemoryUse]:
     for segment in copies(schedule.segments):
         name = problem.processors[problem.processor_index[segment.processor]].board.name
         figures = table.figures(segment)
-        peak = table.peak_bytes(segment, leaving.get(segment.name, ()))
+        peak = table.peak_bytes(segment, leaving.get(segment.name, ())) if with_arenas else 0
         by_processor = arenas.setdefault(name, {})
         by_processor[segment.processor] = max(by_processor.get(segment.processor, 0), peak)
         weights[name] = weights.get(name, 0) + figures.weights_bytes

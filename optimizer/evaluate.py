@@ -41,6 +41,7 @@ __all__ = [
     "memory_use",
     "order_arcs",
     "resource_occupancy_s",
+    "score_of",
     "used_boards",
 ]
 
@@ -58,13 +59,16 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
     return evaluate_batch(problem, [schedule])[0]
 
 
-def evaluate_batch(problem: Problem, schedules: Sequence[Schedule]) -> list[Score]:
-    """``evaluate`` of every schedule, bit for bit."""
+def evaluate_batch(
+    problem: Problem, schedules: Sequence[Schedule], events: Sequence[Events] | None = None
+) -> list[Score]:
+    """``evaluate`` of every schedule, bit for bit; ``events``: their activities, where they are known already."""
     problem.segment_table.prepare((copies(s.segments), s.transfers) for s in schedules)
-    events = [build_events(problem, s.segments, s.transfers) for s in schedules]
+    if events is None:
+        events = [build_events(problem, s.segments, s.transfers) for s in schedules]
     times = _times(events, schedules)
     parts = zip(schedules, events, times.period_s, times.latency_s, times.occupancy_s, strict=True)
-    return [_score(problem, *of_plan) for of_plan in parts]
+    return [score_of(problem, *of_plan, memory_use(problem, of_plan[0])) for of_plan in parts]
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,16 @@ def _latencies_s(events: Sequence[Events], starts_s: Floats, never: Bools) -> li
     return [float(x) for x in np.where(never, math.inf, last_s)]
 
 
-def _score(
-    problem: Problem, schedule: Schedule, events: Events, period: float, latency: float, occupancy: dict[str, float]
+def score_of(
+    problem: Problem,
+    schedule: Schedule,
+    events: Events,
+    period: float,
+    latency: float,
+    occupancy: Mapping[str, float],
+    memory: Mapping[str, MemoryUse],
 ) -> Score:
-    memory = memory_use(problem, schedule)
+    """The score that these times and this memory make."""
     interval = problem.limits.interval_s(period)
     energy, wire_bytes = energy_and_wire_bytes(problem, schedule, events, occupancy, interval)
     boards, loss = len(used_boards(problem, schedule)), _accuracy_loss(problem, schedule)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from optimizer.memory_plan import with_lowest_peaks
 from optimizer.plan import Segment, Slot, Transfer
 from optimizer.problem import Problem
 
-__all__ = ["complete", "contiguous_segments"]
+__all__ = ["Outline", "complete", "complete_outline", "contiguous_segments"]
 
 Assignment = npt.NDArray[np.int64]
 _EPSILON = 1e-9
@@ -76,17 +76,37 @@ def _precedence(problem: Problem, assignment: Assignment) -> dict[int, set[int]]
     return after
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What segments settle by themselves, before any order or depth: the tensors that leave them, the activities."""
+
+    segments: tuple[Segment, ...]
+    transfers: tuple[Transfer, ...]
+    """All of depth 1."""
+    events: Events
+
+    @classmethod
+    def of(cls, problem: Problem, segments: Sequence[Segment]) -> Outline:
+        """Raises UnroutableError."""
+        transfers = build_transfers(problem, segments)
+        return cls(tuple(segments), transfers, build_events(problem, segments, transfers))
+
+
 def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:
     """Orders, stages and depths for the segments: the shortest period we find, then latency, then buffers.
 
     Where a board's RAM is too small, its segments run their operators in the order with the lowest peak.
     Raises UnroutableError.
     """
-    transfers = build_transfers(problem, segments)
-    events = build_events(problem, segments, transfers)
+    return complete_outline(problem, Outline.of(problem, segments))
+
+
+def complete_outline(problem: Problem, outline: Outline) -> Schedule:
+    """See ``complete``."""
+    transfers, events = outline.transfers, outline.events
     orders = best_orders(events)
     depths = smallest_depths(events, orders, transfers)
-    wanted = Schedule(tuple(segments), with_depths(transfers, depths), orders)
+    wanted = Schedule(outline.segments, with_depths(transfers, depths), orders)
     fitted = fit_memory(problem, wanted, events)
     if fitted.transfers != wanted.transfers and never_runs(events, fitted):
         orders = frame_by_frame(events, frame_alone(events))

@@ -1,8 +1,8 @@
 """Figures that a segment has by itself, whatever the rest of the plan: sums over its operators and its arena's peak.
 
 They are worked out for all segments of many plans at a time, and remembered, since searches meet the same segments
-again and again. Sums run over the operators in the order of the segment, so that a figure does not depend on what
-else is worked out beside it.
+again and again. Sums run over the operators in ascending order, so that a figure depends neither on the order in
+which they run nor on what else is worked out beside it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class SegmentTable:
         if not keys:
             return
         tables, index = self._problem.tables, self._problem.processor_index
-        row, operator = _rows([operators for _, operators in keys])
+        row, operator = _rows([sorted(operators) for _, operators in keys])
         q = np.array([index[processor] for processor, _ in keys], dtype=np.int64)[row]
         time_s, energy_j, weights, barred = (
             np.bincount(row, column[operator, q], len(keys)).tolist()

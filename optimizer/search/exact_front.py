@@ -20,6 +20,7 @@ from optimizer.objectives import objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.search.cut_memory import memory_shares
+from optimizer.search.known_front import KnownFront
 from optimizer.search.pool import Pool
 
 __all__ = ["enumerate_front"]
@@ -45,7 +46,7 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     if downsets is None:
         return None
     looked_at = 0
-    known = _Known(pool)
+    known = KnownFront(objective_values(p.score, pool.objectives) for p in pool.front())
     loose: list[list[float]] = []
     for first, second in ((0, 1), (1, 0)):
         figures = _bounds(problem, downsets, first, second)
@@ -59,27 +60,9 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     return looked_at if all(known.dominates(values) for values in loose) else None
 
 
-class _Known:
-    """Values of the feasible plans of a pool that no other dominates, as one array."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.rows = np.array([objective_values(p.score, pool.objectives) for p in pool.front()])
-        self.rows = self.rows.reshape(-1, len(pool.objectives))
-
-    def dominates(self, values: Sequence[float]) -> bool:
-        """Whether some plan is nowhere worse and somewhere better."""
-        nowhere_worse = (self.rows <= np.asarray(values)).all(axis=1)
-        return bool((self.rows[nowhere_worse] < np.asarray(values)).any())
-
-    def add(self, values: Sequence[float]) -> None:
-        if not self.dominates(values):
-            beaten = (self.rows >= np.asarray(values)).all(axis=1)
-            self.rows = np.vstack([self.rows[~beaten], [values]])
-
-
 def _score_open(
     pool: Pool,
-    known: _Known,
+    known: KnownFront,
     downsets: Bools,
     bounds: Floats,
     processors: tuple[int, int],

@@ -22,6 +22,7 @@ from pymoo.core.sampling import Sampling
 
 from optimizer.objectives import objective_values
 from optimizer.search.pool import Assignment, Pool
+from optimizer.search.screen import Screen
 
 __all__ = ["RefineOptions", "refine"]
 
@@ -57,26 +58,27 @@ class _Codec:
                         self.before[unit_of[c]].append(tensor.producer)
         self.domains = domains
 
-    def decode(self, genome: npt.NDArray[np.float64]) -> Assignment:
-        order = np.argsort(genome[self.n :], kind="stable")
-        places = np.clip(np.rint(genome[: self.n]), 0, self.k - 1).astype(np.int64)
+    def decode(self, genomes: Genomes) -> list[Assignment]:
+        """Assignments of a population, repaired unit by unit in all genomes at once."""
+        count = len(genomes)
+        order = np.argsort(genomes[:, self.n :], axis=1, kind="stable")
+        places = np.clip(np.rint(genomes[:, : self.n].T), 0, self.k - 1).astype(np.int64)  # operators first
+        restricted = set(np.argwhere(~self.domains)[:, 0].tolist())
         for unit, before in zip(self.units, self.before, strict=True):  # in topological order
             v = unit[0]
             for u in before:
-                if places[u] > places[v]:
-                    places[v] = places[u]
-            if not self.domains[v, order[places[v]]]:
-                places[v] = self._allowed_place(v, int(places[v]), order)
-            if len(unit) > 1:
-                places[list(unit)] = places[v]
-        return np.asarray(order[places], dtype=np.int64)
+                np.maximum(places[v], places[u], out=places[v])
+            if v in restricted:
+                places[v] = self._allowed_places(v, places[v], order)
+            for w in unit[1:]:
+                places[w] = places[v]
+        assignments = order[np.arange(count), places]
+        return [np.ascontiguousarray(column) for column in assignments.T]
 
-    def _allowed_place(self, v: int, place: int, order: npt.NDArray[np.int64]) -> int:
-        """The next place whose processor may run the operator; the given one where there is none."""
-        for later in range(place, self.k):
-            if self.domains[v, order[later]]:
-                return later
-        return place
+    def _allowed_places(self, v: int, places: Assignment, order: Assignment) -> Assignment:
+        """The next places whose processors may run the operator; the given ones where there are none."""
+        allowed = self.domains[np.full_like(order, v), order] & (np.arange(self.k) >= places[:, None])
+        return np.where(allowed.any(axis=1), allowed.argmax(axis=1), places)
 
     def encode(self, assignment: Assignment, order: Sequence[int]) -> npt.NDArray[np.float64]:
         keys = np.empty(self.k)
@@ -87,21 +89,20 @@ class _Codec:
 
 
 class _Task(PymooProblem):  # type: ignore[misc]
-    def __init__(self, pool: Pool, codec: _Codec) -> None:
-        super().__init__(n_var=codec.n + codec.k, n_obj=len(pool.objectives), n_ieq_constr=1, xl=0, xu=codec.k)
-        self.pool, self.codec = pool, codec
+    def __init__(self, screen: Screen, codec: _Codec) -> None:
+        self.objectives = screen.pool.objectives
+        super().__init__(n_var=codec.n + codec.k, n_obj=len(self.objectives), n_ieq_constr=1, xl=0, xu=codec.k)
+        self.screen, self.codec = screen, codec
 
     def _evaluate(self, x: Genomes, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         values, broken = [], []
-        for genome in x:
-            plan = self.pool.score(self.codec.decode(genome))
-            if plan is None:
-                values.append([_WORST] * len(self.pool.objectives))
+        for score in self.screen.scores(self.codec.decode(x)):
+            if score is None:
+                values.append([_WORST] * len(self.objectives))
                 broken.append([_WORST])
                 continue
-            figures = objective_values(plan.score, self.pool.objectives)
-            values.append([min(f, _WORST) for f in figures])
-            broken.append([float(len(plan.score.violations))])
+            values.append([min(f, _WORST) for f in objective_values(score, self.objectives)])
+            broken.append([float(len(score.violations))])
         out["F"], out["G"] = np.array(values), np.array(broken)
 
 
@@ -198,7 +199,8 @@ def refine(
         mutation=_Move(codec, rng),
         eliminate_duplicates=True,
     )
-    algorithm.setup(_Task(pool, codec), termination=("n_gen", options.generations), seed=options.seed, verbose=False)
+    task = _Task(Screen(pool), codec)
+    algorithm.setup(task, termination=("n_gen", options.generations), seed=options.seed, verbose=False)
     done = 0
     while algorithm.has_next() and time.monotonic() < options.deadline:
         algorithm.next()

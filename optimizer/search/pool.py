@@ -10,15 +10,15 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.evaluate import Schedule, evaluate
+from optimizer.evaluate import Schedule, evaluate, evaluate_batch
 from optimizer.events import UnroutableError
 from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
-from optimizer.schedule import complete, contiguous_segments
+from optimizer.schedule import Outline, complete, complete_outline, contiguous_segments
 from optimizer.segments import acyclic_segments
 
-__all__ = ["Assignment", "Pool", "assignment_of", "dominates"]
+__all__ = ["Assignment", "Pool", "assignment_of", "dominates", "key_of"]
 
 Assignment = npt.NDArray[np.int64]
 _LEAN = b"lean"
@@ -26,6 +26,10 @@ _LEAN = b"lean"
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
+
+
+def key_of(assignment: Assignment) -> bytes:
+    return assignment.astype(np.int16).tobytes()
 
 
 class Pool:
@@ -50,13 +54,41 @@ class Pool:
         return [p for p in found if p is not None]
 
     def _scored(self, assignment: Assignment) -> bytes:
-        key = assignment.astype(np.int16).tobytes()
+        key = key_of(assignment)
         if key not in self._plans:
-            self.evaluations += 1
-            plan = self._plans[key] = self._complete(assignment)
-            if plan is not None and "memory" in self.objectives:
-                self._plans[key + _LEAN] = self._lean(plan)
+            outline = self.outline(assignment)
+            if outline is None:
+                self.evaluations += 1
+                self._plans[key] = None
+            else:
+                self.score_outlines([(assignment, outline)])
         return key
+
+    def has_scored(self, assignment: Assignment) -> bool:
+        return key_of(assignment) in self._plans
+
+    def outline(self, assignment: Assignment) -> Outline | None:
+        """Segments, transfers and activities of an assignment; None as for ``score``."""
+        cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
+        segments = cut(self.problem, assignment)
+        if segments is None:
+            return None
+        try:
+            return Outline.of(self.problem, segments)
+        except UnroutableError:
+            return None
+
+    def score_outlines(self, outlines: Sequence[tuple[Assignment, Outline]]) -> list[Plan]:
+        """What ``score`` gives, for many assignments side by side."""
+        schedules = [complete_outline(self.problem, outline) for _, outline in outlines]
+        scores = evaluate_batch(self.problem, schedules, [outline.events for _, outline in outlines])
+        plans = [Plan(s.segments, s.transfers, s.orders, score) for s, score in zip(schedules, scores, strict=True)]
+        for (assignment, _), plan in zip(outlines, plans, strict=True):
+            self.evaluations += 1
+            self._plans[key_of(assignment)] = plan
+            if "memory" in self.objectives:
+                self._plans[key_of(assignment) + _LEAN] = self._lean(plan)
+        return plans
 
     def add(self, plan: Plan) -> Plan:
         """Keep a schedule that was made elsewhere, scored for this problem, beside the one that ``score`` makes."""
@@ -77,18 +109,6 @@ class Pool:
             return None
         score = evaluate(self.problem, lean)
         return replace(plan, segments=lean.segments, transfers=lean.transfers, orders=lean.orders, score=score)
-
-    def _complete(self, assignment: Assignment) -> Plan | None:
-        cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
-        segments = cut(self.problem, assignment)
-        if segments is None:
-            return None
-        try:
-            schedule = complete(self.problem, segments)
-        except UnroutableError:
-            return None
-        score = evaluate(self.problem, schedule)
-        return Plan(schedule.segments, schedule.transfers, schedule.orders, score)
 
     def feasible(self) -> list[Plan]:
         return [p for p in self._plans.values() if p is not None and not p.score.violations]
