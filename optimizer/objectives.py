@@ -42,6 +42,10 @@ class Objective:
     integral: bool = False
     """Whether the minimised quantity is a whole number."""
 
+    @property
+    def heading(self) -> str:
+        return self.title[0].upper() + self.title[1:]
+
     def shown(self, minimised: float) -> float:
         """The figure as people read it."""
         if not self.inverted:

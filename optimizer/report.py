@@ -10,14 +10,22 @@ from markupsafe import Markup
 
 from optimizer import report_format as fmt
 from optimizer.atomic import write_atomically
+from optimizer.objectives import OBJECTIVES
 from optimizer.replicas import frames_of_turn
 from optimizer.report_data import ReportData
 from optimizer.report_gantt import gantt_rows, ticks
 from optimizer.report_graph import draw_graph
 from optimizer.report_pareto import on_scale
 from optimizer.report_segments import memory_bars, segment_rows, transfer_rows
-from optimizer.report_view import cards, certificate_rows, front_rows, measured_cells, pareto_plots
-from optimizer.report_words import proven_plan
+from optimizer.report_view import (
+    cards,
+    certificate_rows,
+    front_rows,
+    further_objectives,
+    measured_cells,
+    pareto_plots,
+)
+from optimizer.report_words import proven_plan, step_lines
 
 __all__ = ["render_report", "write_report"]
 
@@ -42,7 +50,9 @@ def render_report(data: ReportData) -> str:
             certificates=certificate_rows(data),
             chosen_proven=proven_plan(data.plan.status),
             off_scale=[b.label for b in data.baselines if b.feasible and b not in near],
-            plots=[Markup(svg) for svg in pareto_plots(data)],
+            plots=pareto_plots(data),
+            further=[OBJECTIVES[o].heading for o in further_objectives(data.front)],
+            steps=step_lines(data.front),
             gantt=gantt_rows(data.system, data.timeline, score.occupancy_s, score.period_s),
             ticks=ticks(score.period_s * frames),
             frames_of_turn=frames,

@@ -78,6 +78,14 @@ def quantity(value: float, unit: str) -> str:
         return time(value)
     if unit == "J":
         return energy(value)
+    if unit == "B":
+        return size(value)
+    if unit == "share":
+        return percent(value)
+    if unit == "loss":
+        return _digits(value)
+    if unit == "boards":
+        return f"{value:.0f} board" + ("" if value == 1 else "s")
     return f"{_digits(value)} {unit}"
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from html import escape
 
 from optimizer import report_format as fmt
+from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective
 from optimizer.plan import Front, Plan
 from optimizer.report_data import Baseline
-from optimizer.report_words import proven_plan
+from optimizer.report_words import objectives_shown, proven_plan
 
-__all__ = ["Axis", "anchors", "make_axis", "on_scale", "pareto_svg"]
+__all__ = ["Axis", "PlotAxis", "anchors", "make_axis", "on_scale", "pareto_svg"]
 
 _WIDTH, _HEIGHT = 480.0, 330.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 16.0, 46.0, 50.0
@@ -41,6 +42,28 @@ class Axis:
         if self.log:
             return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (value - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True)
+class PlotAxis:
+    """An objective as an axis of a plot. ``bound``: its proven limit in the unit that is shown."""
+
+    objective: Objective
+    bound: float | None = None
+
+    def value(self, plan: Plan) -> float:
+        return self.objective.shown(self.objective.read(plan.score))
+
+    def of_baseline(self, baseline: Baseline) -> float | None:
+        figures = {
+            "throughput": baseline.throughput_per_s,
+            "latency": baseline.latency_s,
+            "energy": baseline.energy_j,
+        }
+        return figures.get(self.objective.name)
+
+    def text(self, value: float) -> str:
+        return fmt.quantity(value, self.objective.shown_unit)
 
 
 @dataclass(frozen=True)
@@ -76,17 +99,13 @@ def _round_step(raw: float) -> float:
 
 def anchors(front: Front) -> dict[int, str]:
     """Words for the plans that are the best of the front in an objective, by position."""
-    scores = [plan.score for plan in front.plans]
-    figures = {
-        "throughput": [s.period_s for s in scores],
-        "latency": [s.latency_s for s in scores],
-        "energy": [s.energy_j for s in scores],
-    }
+    shown = objectives_shown(front)
     best: dict[int, list[str]] = {}
-    for word, values in figures.items():
-        best.setdefault(values.index(min(values)), []).append(word)
+    for objective in shown:
+        values = [OBJECTIVES[objective].read(plan.score) for plan in front.plans]
+        best.setdefault(values.index(min(values)), []).append(objective.replace("-", " "))
     if len(best) == 1:
-        return dict.fromkeys(best, "best in all three")
+        return dict.fromkeys(best, "best in all three" if len(shown) == len(DEFAULT_OBJECTIVES) else "best in all")
     return {i: "best " + " and ".join(words) for i, words in best.items()}
 
 
@@ -106,22 +125,12 @@ def on_scale(front: Front, baselines: Sequence[Baseline]) -> tuple[Baseline, ...
     )
 
 
-def pareto_svg(
-    front: Front,
-    baselines: Sequence[Baseline],
-    *,
-    title: str,
-    y_label: str,
-    y_of: Callable[[Plan], float],
-    baseline_y: Callable[[Baseline], float | None],
-    y_format: Callable[[float], str],
-    bounds: tuple[float | None, float | None] = (None, None),
-) -> str:
-    """Throughput to the right, ``y_of`` upwards; chosen plan, anchors and baselines carry labels.
+def pareto_svg(front: Front, baselines: Sequence[Baseline], x_plot: PlotAxis, y_plot: PlotAxis, title: str) -> str:
+    """One objective to the right, another upwards; chosen plan, anchors and baselines carry labels.
 
-    ``bounds``: proven limits (throughput, y) drawn as dashed lines where they fall into the plot.
+    Proven bounds are dashed lines where they fall into the plot. Empty where there is nothing to draw.
     """
-    marks = _marks(front, baselines, y_of, baseline_y)
+    marks = _marks(front, baselines, x_plot, y_plot)
     if not marks:
         return ""
     x_axis, y_axis = make_axis([m.x for m in marks]), make_axis([m.y for m in marks])
@@ -137,10 +146,11 @@ def pareto_svg(
         f'<svg class="plot" viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
         f'aria-label="{escape(title)}"><text class="plot-title" x="0" y="14">{escape(title)}</text>'
     ]
-    parts += _grid(x_axis, y_axis, at, y_label, y_format)
-    lines = _bound_lines(x_axis, y_axis, at, bounds)
+    parts += _grid(x_axis, y_axis, at, x_plot, y_plot)
+    lines = _bound_lines(x_axis, y_axis, at, (x_plot.bound, y_plot.bound))
     parts += [f'<path class="bound" d="M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}"/>' for a, b, c, d in lines]
-    parts.append(_staircase([p for p, m in zip(placed, marks, strict=True) if "base" not in m.css]))
+    reached = [p for p, m in zip(placed, marks, strict=True) if "base" not in m.css]
+    parts.append(_staircase(reached, 1.0 if x_plot.objective.inverted else -1.0))
     # Labelled marks last: they lie on top.
     for k in sorted(range(len(marks)), key=lambda k: (bool(marks[k].label), "chosen" in marks[k].css)):
         parts.append(_mark_svg(marks[k], *placed[k]))
@@ -152,15 +162,15 @@ def pareto_svg(
 def _marks(
     front: Front,
     baselines: Sequence[Baseline],
-    y_of: Callable[[Plan], float],
-    baseline_y: Callable[[Baseline], float | None],
+    x_plot: PlotAxis,
+    y_plot: PlotAxis,
 ) -> list[_Mark]:
     named = anchors(front)
     marks = []
     for i, plan in enumerate(front.plans):
         score = plan.score
-        x, y = score.throughput_per_s, y_of(plan)
-        if not (math.isfinite(x) and math.isfinite(y) and x > 0):
+        x, y = x_plot.value(plan), y_plot.value(plan)
+        if not (math.isfinite(x) and math.isfinite(y)):
             continue
         chosen = i == front.chosen
         label = "; ".join(filter(None, ["chosen" if chosen else "", named.get(i, "")]))
@@ -171,13 +181,13 @@ def _marks(
         )
         marks.append(_Mark(x, y, css, tip, label, bool(label) or len(front.plans) <= _FOCUSABLE))
     for b in baselines:
-        value = baseline_y(b)
-        if b.feasible and b.throughput_per_s and value is not None:
+        across, up = x_plot.of_baseline(b), y_plot.of_baseline(b)
+        if b.feasible and across is not None and up is not None:
             tip = (
                 f"{b.label} alone: {fmt.rate(b.throughput_per_s)}, latency {fmt.time(b.latency_s)}, "
                 f"{fmt.energy(b.energy_j)} an inference"
             )
-            marks.append(_Mark(b.throughput_per_s, value, "base", tip, f"{b.label} alone", True))
+            marks.append(_Mark(across, up, "base", tip, f"{b.label} alone", True))
     return marks
 
 
@@ -185,29 +195,34 @@ def _grid(
     x_axis: Axis,
     y_axis: Axis,
     at: Callable[[float, float], tuple[float, float]],
-    y_label: str,
-    y_format: Callable[[float], str],
+    x_plot: PlotAxis,
+    y_plot: PlotAxis,
 ) -> list[str]:
     floor, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     parts = []
     for value in x_axis.ticks:
         x = at(value, y_axis.low)[0]
-        text = _trim(fmt.rate(value)).removesuffix(" /s")
+        text = _trim(x_plot.text(value)).removesuffix(" /s")
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP:.0f}V{floor:.0f}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{floor + 16:.0f}" text-anchor="middle">{text}</text>')
     for value in y_axis.ticks:
         y = at(x_axis.low, value)[1]
         parts.append(f'<path class="grid" d="M{_LEFT:.0f} {y:.1f}H{right:.0f}"/>')
         place = f'x="{_LEFT - 7:.0f}" y="{y + 4:.1f}"'
-        parts.append(f'<text class="tick" {place} text-anchor="end">{_trim(y_format(value))}</text>')
+        parts.append(f'<text class="tick" {place} text-anchor="end">{_trim(y_plot.text(value))}</text>')
     parts.append(f'<path class="axis" d="M{_LEFT:.0f} {_TOP:.0f}V{floor:.0f}H{right:.0f}"/>')
     parts.append(
         f'<text class="axis-name" x="{(_LEFT + right) / 2:.0f}" y="{_HEIGHT - 10:.0f}" text-anchor="middle">'
-        f"throughput [1/s], better →{' (log)' if x_axis.log else ''}</text>"
-        f'<text class="axis-name" x="0" y="34">{escape(y_label)}, better ↓'
+        f"{_axis_name(x_plot)}, better {'→' if x_plot.objective.inverted else '←'}"
+        f"{' (log)' if x_axis.log else ''}</text>"
+        f'<text class="axis-name" x="0" y="34">{_axis_name(y_plot)}, better ↓'
         f"{' (log)' if y_axis.log else ''}</text>"
     )
     return parts
+
+
+def _axis_name(plot: PlotAxis) -> str:
+    return escape(plot.objective.title + (" [1/s]" if plot.objective.inverted else ""))
 
 
 def _trim(text: str) -> str:
@@ -236,10 +251,10 @@ def _bound_lines(
     return lines
 
 
-def _staircase(points: Sequence[tuple[float, float]]) -> str:
-    """The edge of what is reached: right and down is better, so px run right-up."""
+def _staircase(points: Sequence[tuple[float, float]], better: float) -> str:
+    """The edge of what is reached: down is better, and right (``better`` 1) or left (-1)."""
     edge: list[tuple[float, float]] = []
-    for x, y in sorted(points, key=lambda p: (-p[0], -p[1])):
+    for x, y in sorted(points, key=lambda p: (-better * p[0], -p[1])):
         if not edge or y > edge[-1][1] + 1e-6:
             edge.append((x, y))
     if len(edge) < 2:

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer import report_format as fmt
+from optimizer.objectives import OBJECTIVES
 from optimizer.report_data import DemoRow, ReportData
 from optimizer.report_segments import segment_rows
-from optimizer.report_view import OBJECTIVES, best_baseline
-from optimizer.report_words import Claim, claim, value_of
+from optimizer.report_view import best_baseline
+from optimizer.report_words import Claim, claim, objectives_shown, step_lines, value_of
 
 __all__ = ["demo_table", "solve_table"]
 
@@ -41,7 +42,6 @@ _NARROW = (
     "energy\nmodel",
     "by busy\ntime",
 )
-_UNITS = {"throughput": "1/s", "latency": "s", "energy": "J"}
 
 
 def solve_table(data: ReportData) -> RenderableType:
@@ -61,6 +61,9 @@ def solve_table(data: ReportData) -> RenderableType:
         _score(data),
         Text(_front_line(data), style="dim"),
     ]
+    if data.front.chosen_because and len(data.front.plans) > 1:
+        parts.append(Text(f"Chosen: {data.front.chosen_because}.", style="dim"))
+    parts += [Text(line, style="dim") for line in step_lines(data.front)]
     parts += [Text(f"Warning: {warning}", style="yellow") for warning in data.warnings]
     parts += [Text(f"Broken limit: {v}", style="red") for v in data.plan.score.violations]
     return Group(*parts)
@@ -93,13 +96,14 @@ def _score(data: ReportData) -> RenderableType:
     table.add_column(style="dim")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for objective in OBJECTIVES:
-        value = fmt.quantity(value_of(objective, score), _UNITS[objective])
+    for objective in objectives_shown(data.front):
+        value = fmt.quantity(value_of(objective, score), OBJECTIVES[objective].shown_unit)
         said = claim(objective, data.front.certificates.get(objective), score)
         table.add_row(objective, value, _claim_text(said))
         if objective == "throughput":
             table.add_row("period", fmt.time(score.period_s), Text(_gain(data)))
-    table.add_row("link bytes", fmt.size(score.link_bytes), Text("an inference, on the wire"))
+    if "link-bytes" not in data.front.certificates:
+        table.add_row("link bytes", fmt.size(score.link_bytes), Text("an inference, on the wire"))
     return Padding(table, (0, 0, 1, 2))
 
 
@@ -122,14 +126,14 @@ def _front_line(data: ReportData) -> str:
     scores = [p.score for p in data.front.plans]
     if len(scores) == 1:
         return f"The front has this plan only; searched {fmt.time(data.front.seconds)}."
-    rates = [s.throughput_per_s for s in scores]
-    latencies = [s.latency_s for s in scores]
-    energies = [s.energy_j for s in scores]
-    return (
-        f"The front has {len(scores)} plans: {fmt.rate(min(rates))} to {fmt.rate(max(rates))}, "
-        f"{fmt.time(min(latencies))} to {fmt.time(max(latencies))}, "
-        f"{fmt.energy(min(energies))} to {fmt.energy(max(energies))}; searched {fmt.time(data.front.seconds)}."
-    )
+
+    def span(objective: str) -> str:
+        values = [value_of(objective, s) for s in scores]
+        ends = [fmt.quantity(v, OBJECTIVES[objective].shown_unit) for v in (min(values), max(values))]
+        return " to ".join(ends)
+
+    spans = ", ".join(span(o) for o in objectives_shown(data.front))
+    return f"The front has {len(scores)} plans: {spans}; searched {fmt.time(data.front.seconds)}."
 
 
 def demo_table(rows: Sequence[DemoRow], *, title: str = "", caption: str = "") -> RenderableType:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from optimizer import report_format as fmt
-from optimizer.plan import Certificate, Plan
+from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from optimizer.plan import Certificate, Front, Plan
 from optimizer.report_data import Baseline, DemoRow, ReportData
-from optimizer.report_pareto import anchors, on_scale, pareto_svg
+from optimizer.report_pareto import PlotAxis, anchors, on_scale, pareto_svg
 from optimizer.report_segments import boards_used
-from optimizer.report_words import Claim, claim, class_words, in_plain_unit, proven_plan, value_of
+from optimizer.report_words import Claim, claim, class_words, in_plain_unit, objectives_shown, proven_plan, value_of
 
 __all__ = [
-    "OBJECTIVES",
     "Card",
     "CertificateRow",
     "FrontRow",
@@ -20,11 +21,10 @@ __all__ = [
     "cards",
     "certificate_rows",
     "front_rows",
+    "further_objectives",
     "measured_cells",
     "pareto_plots",
 ]
-
-OBJECTIVES = ("throughput", "latency", "energy")
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,21 @@ class FrontRow:
     latency: str
     energy: str
     link_bytes: str
+    further: tuple[str, ...]
+    """Figures of the objectives that have no column of their own (see ``further_objectives``)."""
     boards: str
     segments: int
+
+
+def further_objectives(front: Front) -> tuple[str, ...]:
+    """Objectives without a column of their own in the table of the front."""
+    return tuple(o for o in objectives_shown(front) if o not in (*DEFAULT_OBJECTIVES, "link-bytes", "boards"))
 
 
 def cards(data: ReportData) -> tuple[Card, ...]:
     """Key figures of the chosen plan."""
     score, certificates = data.plan.score, data.front.certificates
-    claims = {o: claim(o, certificates.get(o), score) for o in OBJECTIVES}
+    claims = {o: claim(o, certificates.get(o), score) for o in objectives_shown(data.front)}
     used = boards_used(data.system, data.plan)
     hops = sum(len(t.hops) for t in data.plan.transfers)
     return (
@@ -80,9 +87,25 @@ def cards(data: ReportData) -> tuple[Card, ...]:
         Card("Period", fmt.time(score.period_s), _bottleneck(data.plan)),
         Card("Latency", fmt.time(score.latency_s), "one frame alone, source to sink", claims["latency"]),
         Card("Energy", fmt.energy(score.energy_j), "an inference, from the cost model", claims["energy"]),
-        Card("Link bytes", fmt.size(score.link_bytes), f"on the wire an inference, {_plural(hops, 'hop')}"),
-        Card("Boards used", f"{len(used)} of {len(data.system.boards)}", ", ".join(used)),
+        Card(
+            "Link bytes",
+            fmt.size(score.link_bytes),
+            f"on the wire an inference, {_plural(hops, 'hop')}",
+            claims.get("link-bytes"),
+        ),
+        Card("Boards used", f"{len(used)} of {len(data.system.boards)}", ", ".join(used), claims.get("boards")),
+        *(
+            Card(OBJECTIVES[o].heading, _shown(o, data.plan), _NOTES[o], claims[o])
+            for o in further_objectives(data.front)
+        ),
     )
+
+
+_NOTES = {"memory": "used of what is available", "accuracy-loss": "sum over operators, from the sensitivity table"}
+
+
+def _shown(objective: str, plan: Plan) -> str:
+    return fmt.quantity(value_of(objective, plan.score), OBJECTIVES[objective].shown_unit)
 
 
 def _plural(count: int, word: str) -> str:
@@ -116,19 +139,15 @@ def _bottleneck(plan: Plan) -> str:
 def certificate_rows(data: ReportData) -> tuple[CertificateRow, ...]:
     """One row an objective that has a certificate."""
     found = data.front.certificates
-    names = [*OBJECTIVES, *(name for name in found if name not in OBJECTIVES)]
-    return tuple(_certificate_row(name, in_plain_unit(name, found[name]), data.plan) for name in names if name in found)
+    return tuple(_certificate_row(o, in_plain_unit(o, found[o]), data.plan) for o in OBJECTIVES if o in found)
 
 
 def _certificate_row(objective: str, certificate: Certificate, plan: Plan) -> CertificateRow:
-    known = objective in OBJECTIVES
-    unit = {"throughput": "1/s", "latency": "s", "energy": "J"}.get(objective, certificate.unit)
-    value = value_of(objective, plan.score) if known else certificate.value
-    said = claim(objective, certificate, plan.score) if known else Claim("heuristic", certificate.status)
+    said = claim(objective, certificate, plan.score)
     gap = certificate.gap
     return CertificateRow(
         objective=objective,
-        value=fmt.quantity(value, unit),
+        value=_shown(objective, plan),
         best=fmt.quantity(certificate.value, certificate.unit),
         bound="none" if certificate.bound is None else fmt.quantity(certificate.bound, certificate.unit),
         gap="unknown" if gap is None else "0" if gap <= 1e-4 else fmt.percent(gap),
@@ -157,6 +176,7 @@ def front_rows(data: ReportData) -> tuple[FrontRow, ...]:
                 latency=fmt.time(score.latency_s),
                 energy=fmt.energy(score.energy_j),
                 link_bytes=fmt.size(score.link_bytes),
+                further=tuple(_shown(o, plan) for o in further_objectives(data.front)),
                 boards=", ".join(boards_used(data.system, plan)),
                 segments=len(plan.segments),
             )
@@ -184,35 +204,40 @@ def measured_cells(row: DemoRow) -> tuple[str, ...]:
     )
 
 
-def pareto_plots(data: ReportData) -> tuple[str, ...]:
-    """Inline SVGs: throughput against latency, throughput against energy."""
+@dataclass(frozen=True)
+class Plot:
+    """One pair of objectives as an inline SVG. ``first``: shown at once; the others are there to be chosen."""
+
+    title: str
+    svg: str
+    first: bool
+
+
+def pareto_plots(data: ReportData) -> tuple[Plot, ...]:
+    """Every pair of objectives that the plans of the front differ in; throughput against another one first."""
     near = on_scale(data.front, data.baselines)
-    bounds = {name: _bound(data.front.certificates.get(name), name) for name in OBJECTIVES}
-    latency = pareto_svg(
-        data.front,
-        near,
-        title="Throughput and latency",
-        y_label="latency",
-        y_of=lambda p: p.score.latency_s,
-        baseline_y=lambda b: b.latency_s,
-        y_format=fmt.time,
-        bounds=(bounds["throughput"], bounds["latency"]),
-    )
-    energy = pareto_svg(
-        data.front,
-        near,
-        title="Throughput and energy",
-        y_label="energy an inference",
-        y_of=lambda p: p.score.energy_j,
-        baseline_y=lambda b: b.energy_j,
-        y_format=fmt.energy,
-        bounds=(bounds["throughput"], bounds["energy"]),
-    )
-    return tuple(svg for svg in (latency, energy) if svg)
+    plots = []
+    for x, y in itertools.combinations(objectives_shown(data.front), 2):
+        title = f"{OBJECTIVES[x].heading} and {OBJECTIVES[y].title}"
+        svg = pareto_svg(data.front, near, _plot_axis(data, x), _plot_axis(data, y), title)
+        first = x == "throughput" and (y in DEFAULT_OBJECTIVES or y in data.front.prefer)
+        if svg and (first or _differ(data.front, x, y)):
+            plots.append(Plot(title, svg, first))
+    return tuple(plots)
+
+
+def _differ(front: Front, *objectives: str) -> bool:
+    """Whether the plans of the front differ in each of the objectives."""
+    return all(len({value_of(o, p.score) for p in front.plans}) > 1 for o in objectives)
+
+
+def _plot_axis(data: ReportData, objective: str) -> PlotAxis:
+    bound = _bound(data.front.certificates.get(objective), objective)
+    return PlotAxis(OBJECTIVES[objective], bound)
 
 
 def _bound(certificate: Certificate | None, objective: str) -> float | None:
-    """The proven limit as it is drawn: a throughput in 1/s, else s or J."""
+    """The proven limit as it is drawn, in the unit of the figure that is shown."""
     if certificate is None or not certificate.bound or certificate.status == "heuristic":
         return None
     return in_plain_unit(objective, certificate).bound

@@ -8,9 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from optimizer import report_format as fmt
-from optimizer.plan import Certificate, Score
+from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from optimizer.plan import Certificate, Front, Score
 
-__all__ = ["Claim", "claim", "class_words", "in_plain_unit", "proven_plan", "value_of"]
+__all__ = [
+    "Claim",
+    "claim",
+    "class_words",
+    "in_plain_unit",
+    "objectives_shown",
+    "proven_plan",
+    "step_lines",
+    "value_of",
+]
 
 _PROVEN_GAP = 1e-4
 """A gap that prints as 0."""
@@ -25,13 +35,15 @@ class Claim:
     detail: str = ""
 
 
+def objectives_shown(front: Front) -> tuple[str, ...]:
+    """Throughput, latency, energy, and what else the front was searched for."""
+    return (*DEFAULT_OBJECTIVES, *(o for o in OBJECTIVES if o in front.certificates and o not in DEFAULT_OBJECTIVES))
+
+
 def value_of(objective: str, score: Score) -> float:
-    """The plan's figure in an objective ("throughput", "latency", "energy")."""
-    return {
-        "throughput": score.throughput_per_s,
-        "latency": score.latency_s,
-        "energy": score.energy_j,
-    }[objective]
+    """The plan's figure in an objective, as people read it."""
+    found = OBJECTIVES[objective]
+    return found.shown(found.read(score))
 
 
 def claim(objective: str, certificate: Certificate | None, score: Score) -> Claim:
@@ -57,10 +69,9 @@ def claim(objective: str, certificate: Certificate | None, score: Score) -> Clai
         return Claim("proven", f"proven optimal{within}")
     if attains:
         return Claim("bounded", f"within {_gap_words(gap)} of the best possible", within.strip())
-    share = fmt.percent(own / best - 1) if best > 0 else "some"
-    how = "longer than" if objective == "latency" else "more than"
+    share, how = fmt.percent(own / best - 1) if best > 0 else "some", OBJECTIVES[objective].worse
     if objective == "throughput":
-        share, how = fmt.percent(1 - best / own), "below"
+        share = fmt.percent(1 - best / own)
     if level == "proven":
         return Claim("bounded", f"{share} {how} the best possible", f"{best_words}, proven{within}")
     return Claim(
@@ -68,6 +79,18 @@ def claim(objective: str, certificate: Certificate | None, score: Score) -> Clai
         f"{share} {how} the best found",
         f"{best_words}, within {_gap_words(gap)} of the best possible{within}",
     )
+
+
+def step_lines(front: Front) -> tuple[str, ...]:
+    """What is proven of each step of an order of preference."""
+    lines = []
+    for number, step in enumerate(front.steps):
+        objective, found = OBJECTIVES[step.objective], in_plain_unit(step.objective, step.certificate)
+        best = fmt.quantity(found.value, objective.shown_unit)
+        held = "" if number == 0 else " with what stands before it held"
+        gap = "not bounded" if found.gap is None else f"gap {_gap_words(found.gap)}"
+        lines.append(f"Step {number + 1}, {objective.title}: the best is {best}{held} ({found.status}, {gap}).")
+    return tuple(lines)
 
 
 def _level(certificate: Certificate) -> Literal["proven", "bounded", "heuristic"]:
