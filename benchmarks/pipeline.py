@@ -3,10 +3,11 @@
 Run: python -m benchmarks.pipeline [--json FILE] [MODEL ...]
 
 Each model is cut in two where its multiply-adds come closest to halves; the agents have a core each, the link is
-loopback, unshaped. A stage alone: its sub-model timed on its board while the other idles, before and after the
-pipeline. The round with the median ratio is shown. Wanted: pipeline / slowest stage alone at least 0.95. The last
-column compares with both stages timed at the same time without a link: what is lost there the machine's shared memory
-and its other programs take, not the agents.
+loopback, unshaped. A stage alone: the rate of its sub-model on its board while the other idles, before and after the
+pipeline. Both rates are runs by seconds, pauses of the machine included on either side, in many short rounds, for a
+shared machine's own speed changes from second to second; the round with the median ratio is shown. Wanted: pipeline /
+slowest stage alone at least 0.95. The last column compares with both stages timed at the same time without a link: what
+is lost there the machine's shared memory and its other programs take, not the agents.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ from optimizer.split_manifest import Bundle, BundleSegment
 
 MODELS = ("mobilenet_v2", "resnet50")
 WANTED = 0.95
-RUNS = 60
+ALONE_S = 0.6
+"""Seconds for which a stage is timed alone, about; at least 10 runs."""
+ROUNDS = 9
+WINDOW_S = 0.4
 SYSTEM = "demo-unshaped"
 
 
@@ -46,8 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--rounds", type=int, default=3, help="stages alone, pipeline, stages alone")
-    parser.add_argument("--window", type=float, default=1.0, help="seconds a window (6 windows a round)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="stages alone, pipeline, stages alone")
+    parser.add_argument("--window", type=float, default=WINDOW_S, help="seconds a window (6 windows a round)")
     options = parser.parse_args()
     rows = [_row(model, options.rounds, options.window) for model in options.models]
     print(
@@ -77,7 +81,7 @@ def _row(model: str, rounds: int, window_s: float) -> dict[str, Any]:
 
 def _round(bundle: Bundle, lab: Lab, window_s: float) -> dict[str, Any]:
     before = _alone_s(bundle, lab)
-    result = measure(bundle.directory, lab, window_s=window_s, warmup_s=0.5, latency_frames=0)
+    result = measure(bundle.directory, lab, window_s=window_s, warmup_s=0.3, latency_frames=0)
     after = _alone_s(bundle, lab)
     together = _together_s(bundle, lab)
     if result.throughput_per_s is None:
@@ -101,7 +105,7 @@ def _round(bundle: Bundle, lab: Lab, window_s: float) -> dict[str, Any]:
 
 
 def _alone_s(bundle: Bundle, lab: Lab) -> list[float]:
-    """Median time of each segment's sub-model on its own board while the other idles, seconds."""
+    """Mean time of each segment's sub-model on its own board while the other idles, seconds: one over its rate."""
     return [_timed_s(bundle, segment, lab) for segment in bundle.segments]
 
 
@@ -114,7 +118,8 @@ def _together_s(bundle: Bundle, lab: Lab) -> list[float]:
 def _timed_s(bundle: Bundle, segment: BundleSegment, lab: Lab) -> float:
     with connect_target(lab, segment.board) as board:
         sha = board.put_file(bundle.directory / segment.file)
-        return statistics.median(board.time_model(sha, runs=RUNS).times_ns) / 1e9
+        once = min(board.time_model(sha, runs=3).times_ns) / 1e9
+        return statistics.mean(board.time_model(sha, runs=max(10, round(ALONE_S / once))).times_ns) / 1e9
 
 
 def _halves(model: str, folder: Path) -> Bundle:

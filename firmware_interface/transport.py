@@ -139,6 +139,26 @@ class Connection:
         self._start, self._end = 0, held
         return held
 
+    def poll_headers(self) -> list[Header]:
+        """Headers without payloads that have arrived, by one look, without waiting.
+
+        Raises FramingError, ConnectionLostError.
+        """
+        held = self._end - self._start
+        staging = self._staging_view
+        if held:
+            staging[:held] = bytes(staging[self._start : self._end])
+        try:
+            count = self._socket.recv_into(staging[held:], 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            count = -1
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+        if count == 0:
+            raise ConnectionLostError("closed by the other side", self.last_received)
+        self._start, self._end = 0, held + max(0, count)
+        return [self.receive_header() for _ in range(self._end // HEADER.size)]
+
     def receive_into(self, view: memoryview) -> None:
         """Fill a preallocated buffer from the connection. Raises ConnectionLostError."""
         held = self._take(view)

@@ -12,6 +12,7 @@ from firmware_interface.framing import FLAG_BACK, Header
 from firmware_interface.messages import Type
 from firmware_interface.transport import Connection, Unsent
 from hil.agent_deployment import Step
+from hil.agent_progress import NO_LIMIT
 
 if TYPE_CHECKING:
     from hil.agent_run import Run
@@ -41,6 +42,19 @@ class LinkCounters:
         return {"messages": self.messages, "bytes": self.bytes, "busy_ns": self.busy_ns}
 
 
+class _Hop:
+    """An entry of a sender's list, with what it needs at hand: after an inference every look-up is a cache miss."""
+
+    __slots__ = ("depends_on_input", "key", "link", "size", "stage", "tensor")
+
+    def __init__(self, run: Run, step: Step) -> None:
+        tensor = run.deployment.tensors[step.tensor]
+        self.tensor, self.link, self.stage = step.tensor, step.link, step.stage
+        self.key = (step.tensor, step.link)
+        self.size = tensor.size_bytes
+        self.depends_on_input = tensor.origin == "input"
+
+
 class Sender:
     """Serves the hops of one resource that leave this board, in the order of its cyclic list.
 
@@ -50,7 +64,9 @@ class Sender:
     """
 
     def __init__(self, run: Run, name: str, steps: Sequence[Step]) -> None:
-        self._run, self.name, self._steps = run, name, steps
+        self._run, self.name = run, name
+        self._progress = run.progress
+        self._steps = [_Hop(run, s) for s in steps]
         self._last_stage = max((s.stage for s in steps), default=0)
         self._turn, self._index = 0, -1
         self._frame = 0
@@ -74,7 +90,7 @@ class Sender:
 
     def kick(self) -> None:
         """Something has changed: send what is ready, unless somebody is at it."""
-        with self._run.progress.lock:
+        with self._progress.lock:
             if self._busy or not self._ready():
                 return
             self._busy = True
@@ -106,18 +122,19 @@ class Sender:
                 return
 
     def _ready(self) -> bool:
-        progress = self._run.progress
+        progress = self._progress
         if progress.stopped:
             return False
         if self._frame >= progress.limit:
             self._advance()
         if self.done:
             return False
-        step = self._steps[self._index]
-        attended = self.attended.get((step.tensor, step.link))
-        if attended is not None and attended <= self._frame:
+        hop = self._steps[self._index]
+        if self.attended and self.attended.get(hop.key, NO_LIMIT) <= self._frame:
             return False
-        return self._run.may_take(step.tensor, self._frame)
+        if hop.depends_on_input:
+            return self._run.may_take(hop.tensor, self._frame)
+        return progress.available[hop.tensor] > self._frame
 
     def _work(self, inline: bool) -> None:
         try:
@@ -134,37 +151,34 @@ class Sender:
 
     def _start(self) -> bool:
         """Begin the current hop; True when the kernel took all of it."""
-        step, frame = self._steps[self._index], self._frame
-        latency = self._run.latency
-        if latency is not None and self._run.deployment.tensors[step.tensor].origin == "input":
-            latency.frame_started(frame)
+        hop, frame, run = self._steps[self._index], self._frame, self._run
+        if hop.depends_on_input and run.latency is not None:
+            run.latency.frame_started(frame)
         self._started_ns = time.monotonic_ns()
-        connection = self._run.out_connection(step.link)
-        self._unsent = connection.start_tensor(step.tensor, frame, self._run.view(step.tensor, frame))
+        self._unsent = run.out_connection(hop.link).start_tensor(hop.tensor, frame, run.view(hop.tensor, frame))
         if self._unsent:
             return False
-        self._sent(step, frame)
+        self._sent(hop, frame)
         return True
 
     def _finish(self) -> None:
-        step, frame = self._steps[self._index], self._frame
+        hop, frame = self._steps[self._index], self._frame
         unsent, self._unsent = self._unsent, ()
-        self._run.out_connection(step.link).finish_tensor(unsent)
-        self._sent(step, frame)
+        self._run.out_connection(hop.link).finish_tensor(unsent)
+        self._sent(hop, frame)
 
-    def _sent(self, step: Step, frame: int) -> None:
-        size = self._run.deployment.tensors[step.tensor].size_bytes
-        self._run.sent[step.link].add(size, time.monotonic_ns() - self._started_ns)
-        progress = self._run.progress
+    def _sent(self, hop: _Hop, frame: int) -> None:
+        self._run.sent[hop.link].add(hop.size, time.monotonic_ns() - self._started_ns)
+        progress = self._progress
         with progress.lock:
-            self.sent[step.tensor, step.link] = frame + 1
+            self.sent[hop.key] = frame + 1
             self._advance()
             self._busy = self._ready()
         if self.attended:
             progress.wake()
 
 
-def serve_in_link(run: Run, link: str, connection: Connection, header: Header) -> None:
+def serve_in_link(link: str, connection: Connection, run: Run, header: Header) -> None:
     """Handle one message that came by an incoming link. Raises WireError."""
     if header.type is Type.TENSOR:
         _receive_tensor(run, link, connection, header)
@@ -184,11 +198,12 @@ def _receive_tensor(run: Run, link: str, connection: Connection, header: Header)
         raise FramingError("sequence", expected=expected, got=str(header))
     start = time.monotonic_ns()
     connection.receive_into(run.view(tensor.id, frame))
-    run.received[link].add(tensor.size_bytes, time.monotonic_ns() - start)
+    end = time.monotonic_ns()
     run.publish(tensor, frame)
+    run.received[link].add(tensor.size_bytes, end - start)
 
 
-def serve_out_link(run: Run, link: str, header: Header) -> None:
+def serve_out_link(link: str, run: Run, header: Header) -> None:
     """Handle one message that came back on an outgoing link. Raises WireError."""
     if header.type is Type.CREDIT:
         tensor = run.deployment.tensors.get(header.channel)

@@ -11,8 +11,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Protocol
 
-__all__ = ["NO_LIMIT", "Progress", "Waiter"]
+__all__ = ["NO_LIMIT", "News", "Progress", "Waiter"]
 
 NO_LIMIT = 1 << 62
 
@@ -43,6 +44,16 @@ class Waiter:
             self.open, self.sleep = gate.release, gate.acquire
 
 
+class News(Protocol):
+    """Where something may have arrived that nobody has read."""
+
+    def look(self) -> None:
+        """Read what is there."""
+
+    def watch(self) -> None:
+        """Have what comes from now on read at once."""
+
+
 class Progress:
     """Counters behind one lock. Waiting threads are woken only when what they wait for is true."""
 
@@ -60,7 +71,8 @@ class Progress:
         """False: the source starts no frame yet."""
         self.stopped = False
         self.failure = ""
-        self._waiting: list[Waiter] = []
+        self.waiting: list[Waiter] = []
+        """Who waits; under the lock."""
 
     def set_users(self, tensor: int, users: Iterable[str]) -> None:
         """Those whose use of a tensor must end before a slot is free. Without any it is free at once."""
@@ -68,13 +80,29 @@ class Progress:
         if not self.users[tensor]:
             self.ended[tensor] = NO_LIMIT
 
-    def wait(self, waiter: Waiter, ready: Callable[[], bool], waiting_for: str) -> None:
-        """Block until ``ready()``, which is called under the lock, is true or everything stops."""
+    def over(self, ready: Callable[[], bool]) -> bool:
+        """Whether a wait for ``ready()``, which is called under the lock, is over: true, or everything stops."""
+        with self.lock:
+            return self.stopped or ready()
+
+    def wait(
+        self, waiter: Waiter, ready: Callable[[], bool], waiting_for: Callable[[], str], news: Sequence[News] = ()
+    ) -> None:
+        """Block until the wait for ``ready()`` is `over`.
+
+        ``news``: where to look for what has arrived but has not been read, before sleeping.
+        """
+        if self.over(ready):
+            return
+        for source in news:
+            source.look()
         with self.lock:
             if self.stopped or ready():
                 return
-            waiter.ready, waiter.waiting_for = ready, waiting_for
-            self._waiting.append(waiter)
+            waiter.ready, waiter.waiting_for = ready, waiting_for()
+            self.waiting.append(waiter)
+        for source in news:
+            source.watch()
         waiter.sleep()
 
     def _released(self) -> Sequence[Waiter]:
@@ -82,9 +110,11 @@ class Progress:
 
         They are opened after the lock is free again: they would run into it.
         """
-        released = [w for w in self._waiting if self.stopped or (w.ready is not None and w.ready())]
+        if not self.waiting:
+            return ()
+        released = [w for w in self.waiting if self.stopped or (w.ready is not None and w.ready())]
         for waiter in released:
-            self._waiting.remove(waiter)
+            self.waiting.remove(waiter)
             waiter.ready, waiter.waiting_for = None, ""
         return released
 
@@ -133,4 +163,4 @@ class Progress:
     def waits(self) -> dict[str, str]:
         """Who waits for what, by name."""
         with self.lock:
-            return {w.name: w.waiting_for for w in self._waiting}
+            return {w.name: w.waiting_for for w in self.waiting}

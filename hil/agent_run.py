@@ -23,6 +23,7 @@ from hil.agent_latency import LatencyRecorder
 from hil.agent_links import LinkCounters, Sender
 from hil.agent_model import ORT_ERRORS, Array, Runner
 from hil.agent_progress import NO_LIMIT, Progress, Waiter
+from hil.agent_reading import LinkReader
 from hil.agent_sink import Sink
 
 __all__ = ["Run"]
@@ -43,6 +44,8 @@ class Run:
         out_connections: Mapping[str, Connection],
         in_connections: Mapping[str, Connection],
         stimuli: int,
+        out_readers: Mapping[str, LinkReader],
+        in_readers: Mapping[str, LinkReader],
     ) -> None:
         self.deployment, self.mode = deployment, mode
         self.progress = Progress(deployment.tensors)
@@ -61,6 +64,10 @@ class Run:
         for sender in self._senders:
             for tensor, _ in sender.sent:
                 self._senders_of[tensor].append(sender)
+        self.credits = [r for name, r in out_readers.items() if self._awaited_here_only(name)]
+        """Links whose credits the processors look for themselves."""
+        self.inlet = self._sole_inlet(in_readers)
+        """The link that the only processor here reads itself when it waits."""
         self._workers = [
             _Worker(self, key, self._order(steps), runners) for key, steps in deployment.processors.items()
         ]
@@ -77,6 +84,21 @@ class Run:
         if self.mode is not Mode.LATENCY:
             return steps
         return [replace(s, stage=0) for s in sorted(steps, key=lambda s: s.stage)]
+
+    def _awaited_here_only(self, link: str) -> bool:
+        """Whether only processors of this board wait for what comes back on an outgoing link."""
+        if self.mode is not Mode.MEASURE or any(s.attended for s in self._senders):
+            return False
+        return all(t.origin == "segment" for t in self.deployment.tensors.values() if link in t.to_links)
+
+    def _sole_inlet(self, readers: Mapping[str, LinkReader]) -> LinkReader | None:
+        """The incoming link, where it is the only one and brings one frame at a time to the only processor."""
+        if self.mode is not Mode.LATENCY or len(readers) != 1 or len(self.deployment.processors) != 1:
+            return None
+        arriving = [t for t in self.deployment.tensors.values() if t.origin == "link"]
+        if any(t.to_links or t.to_sink for t in arriving):
+            return None
+        return next(iter(readers.values()))
 
     # What happens, and who is told
 
@@ -148,6 +170,7 @@ class Run:
     def fail(self, reason: str) -> None:
         """The run is over; the reason is reported when the host asks."""
         self.progress.stop(reason)
+        self._release_readers()
         for sender in self._senders:
             sender.release_thread()
 
@@ -163,6 +186,8 @@ class Run:
             jobs.append(("latency", self.latency.calibrate))
         for name, job in jobs:
             self._threads.append(threading.Thread(target=job, name=f"run {name}", daemon=True))
+        for reader in self._parked():
+            reader.park(self)
         for thread in self._threads:
             thread.start()
         self.kick_senders()
@@ -171,14 +196,24 @@ class Run:
         """Start no further frame; the number of frames that will be completed."""
         with self.progress.lock:
             frames = self.progress.limit = min(self.progress.limit, self.started)
+        self._release_readers()
         self.progress.wake()
         self.kick_senders()
         return frames
 
     def limit_frames(self, frames: int) -> None:
         """Serve frames below ``frames`` and be done."""
+        self._release_readers()
         self.progress.set_limit(frames)
         self.kick_senders()
+
+    def _release_readers(self) -> None:
+        """The last credits are waited for by nobody but the end."""
+        for reader in self._parked():
+            reader.release()
+
+    def _parked(self) -> list[LinkReader]:
+        return [*self.credits, self.inlet] if self.inlet is not None else self.credits
 
     def drained(self) -> bool:
         """Whether all frames below the limit are served here and all credits have come back."""
@@ -195,6 +230,7 @@ class Run:
     def close(self) -> None:
         """Stop and join all threads."""
         self.progress.stop()
+        self._release_readers()
         for sender in self._senders:
             sender.release_thread()
         if self.latency is not None:
@@ -232,9 +268,11 @@ class _SegmentStep:
         self.outputs = [tensors[t] for t in segment.outputs]
         self._run, self._progress = run, run.progress
         # Inputs of the model last: taking one is a promise, made when all else is there.
-        self._taken = sorted((t.id for t in self.inputs), key=lambda t: tensors[t].origin == "input")
+        self._made = [t.id for t in self.inputs if t.origin != "input"]
+        self._arriving = [t.id for t in self.inputs if t.origin == "link"]
+        self._from_outside = [t.id for t in self.inputs if t.origin == "input"]
         self._room = [(t.id, t.depth) for t in self.outputs]
-        self._takes_input = any(t.origin == "input" for t in self.inputs)
+        self._takes_input = bool(self._from_outside)
         self.frame = 0
         self.frames = self.compute_ns = self.compute_max_ns = 0
 
@@ -246,7 +284,21 @@ class _SegmentStep:
         for tensor, depth in self._room:
             if progress.ended[tensor] + depth <= frame:
                 return False
-        return all(self._run.may_take(t, frame) for t in self._taken)
+        for tensor in self._made:
+            if progress.available[tensor] <= frame:
+                return False
+        return all(self._run.may_take(t, frame) for t in self._from_outside) if self._from_outside else True
+
+    def awaits_arrival(self) -> bool:
+        """Whether a tensor of the frame has still to come by a link, and nothing has ended that."""
+        progress, frame = self._progress, self.frame
+        if progress.stopped or frame >= progress.limit:
+            return False
+        return any(progress.available[t] <= frame for t in self._arriving)
+
+    def waiting_for(self) -> str:
+        """What is waited for, in words."""
+        return f"{self.name} frame {self.frame}"
 
     def serve(self) -> int:
         """Run the frame and tell everybody; when the computing ended."""
@@ -256,13 +308,13 @@ class _SegmentStep:
         start = time.monotonic_ns()
         self.runner.run(self.frame)
         end = time.monotonic_ns()
-        self.frames += 1
-        self.compute_ns += end - start
-        self.compute_max_ns = max(self.compute_max_ns, end - start)
         for tensor in self.outputs:
             self._run.publish(tensor, self.frame)
         for tensor in self.inputs:
             self._run.use(tensor, self.name, self.frame + 1)
+        self.frames += 1
+        self.compute_ns += end - start
+        self.compute_max_ns = max(self.compute_max_ns, end - start)
         if latency is not None:
             latency.computed(self.name, start, end)
         return end
@@ -289,6 +341,10 @@ class _AttendStep:
             return all(s.sent[key] > self.frame for s in self._senders)
         return progress.available[self._step.tensor] > self.frame
 
+    def waiting_for(self) -> str:
+        """What is waited for, in words."""
+        return f"{self.name} frame {self.frame}"
+
     def attend(self) -> None:
         """The processor is there: the hop may begin."""
         for sender in self._senders:
@@ -304,6 +360,7 @@ class _Worker:
         self._run, self.name = run, name
         self._steps = [_SegmentStep(run, s, runners[s.segment]) if s.segment else _AttendStep(run, s) for s in steps]
         self._waiter = Waiter(name)
+        self._news: list[LinkReader] = run.credits if run.inlet is None else [*run.credits, run.inlet]
         self.done = False
         self.wait_ns = self.send_ns = 0
 
@@ -330,7 +387,7 @@ class _Worker:
             begin = time.monotonic_ns()
             if isinstance(step, _AttendStep) and step.frame < progress.limit:
                 step.attend()
-            progress.wait(self._waiter, step.ready, f"{step.name} frame {step.frame}")
+            self._wait(step)
             self.wait_ns += time.monotonic_ns() - begin
             if progress.stopped:
                 return False
@@ -341,6 +398,13 @@ class _Worker:
                 end = step.serve()
                 self.send_ns += time.monotonic_ns() - end
         return live
+
+    def _wait(self, step: _SegmentStep | _AttendStep) -> None:
+        run, progress = self._run, self._run.progress
+        if run.inlet is not None and isinstance(step, _SegmentStep):
+            while step.awaits_arrival() and run.inlet.read(step.awaits_arrival):
+                pass
+        progress.wait(self._waiter, step.ready, step.waiting_for, self._news)
 
     def as_document(self) -> dict[str, Any]:
         """For STATISTICS."""

@@ -18,6 +18,7 @@ from hil.agent_deployment import Deployment
 from hil.agent_links import serve_in_link, serve_out_link
 from hil.agent_model import ORT_ERRORS, Array, Runner, aligned, open_session, session_options
 from hil.agent_progress import Waiter
+from hil.agent_reading import LinkReader
 from hil.agent_run import Run
 from hil.agent_store import AgentError, FileStore
 
@@ -40,6 +41,8 @@ class Runtime:
         self._in: dict[str, Connection] = {}
         self._output: Connection | None = None
         self._others: list[Connection] = []
+        self._out_readers: dict[str, LinkReader] = {}
+        self._in_readers: dict[str, LinkReader] = {}
         self.run: Run | None = None
         self.closed = False
         self._slots: dict[int, list[Array]] = {}
@@ -141,8 +144,10 @@ class Runtime:
                     ErrorCode.PEER, f"link {link.name} to {link.to} at {link.host}:{link.port}: {error}"
                 ) from error
             self._out[link.name] = connection
-            serve = partial(self._serve_out, link.name, connection)
-            self._spawn(f"link {link.name}", self._guarded, f"link {link.name} to {link.to}", serve)
+            what = f"link {link.name} to {link.to}"
+            reader = LinkReader(what, connection, partial(serve_out_link, link.name), signals_only=True)
+            self._out_readers[link.name] = reader
+            self._spawn(f"link {link.name}", self._guarded, what, partial(reader.serve, self._current_run))
 
     def _open_link(self, connection: Connection, key: bytes, name: str, to: str) -> None:
         opening(
@@ -173,7 +178,10 @@ class Runtime:
             if link is None or link.sender != hello.sender or name in self._in:
                 raise AgentError(ErrorCode.PEER, f"no link {name!r} from {hello.sender} is awaited here")
             self._in[name] = connection
-            serve = partial(self._serve_in, name, connection)
+            what = f"link {name} from {hello.sender}"
+            reader = LinkReader(what, connection, partial(serve_in_link, name, connection), signals_only=False)
+            self._in_readers[name] = reader
+            serve = partial(reader.serve, self._current_run)
         elif hello.purpose == Purpose.INPUT:
             serve = partial(self._serve_input, connection)
         else:
@@ -199,16 +207,6 @@ class Runtime:
             if run is not None and not self.closed and not run.drained():
                 run.fail(f"{what}: {error}")
 
-    def _serve_in(self, link: str, connection: Connection) -> None:
-        while True:
-            header = connection.receive_header()
-            serve_in_link(self._current_run(), link, connection, header)
-
-    def _serve_out(self, link: str, connection: Connection) -> None:
-        while True:
-            header = connection.receive_header()
-            serve_out_link(self._current_run(), link, header)
-
     def _serve_output(self, connection: Connection) -> None:
         header = connection.receive_header()  # the host only listens here: this ends when it closes
         raise FramingError("type", expected="nothing", got=str(header))
@@ -231,7 +229,7 @@ class Runtime:
         progress.wait(
             waiter,
             lambda: progress.ended[number] + room > frame,
-            f"room for {tensor.name} frame {frame}",
+            lambda: f"room for {tensor.name} frame {frame}",
         )
         connection.receive_into(run.view(number, frame))
         run.publish(tensor, frame)
@@ -252,7 +250,18 @@ class Runtime:
             self.run.close()
         slots = self._slots | self._input_slots(mode)
         period = math.lcm(*(len(s) for s in self._stimuli.values())) if self._stimuli else 0
-        self.run = Run(self.deployment, mode, frames, self._runners(slots), slots, self._out, self._in, period)
+        self.run = Run(
+            self.deployment,
+            mode,
+            frames,
+            self._runners(slots),
+            slots,
+            self._out,
+            self._in,
+            period,
+            self._out_readers,
+            self._in_readers,
+        )
         if self.run.sink is not None:
             self.run.sink.output_connection = self._output
         self.run.start()

@@ -74,7 +74,7 @@ class Sink:
                 self.output_connection is not None
                 and (progress.available[tensor.id] > frame or frame >= progress.limit)
             ),
-            f"{tensor.name} frame {frame}",
+            lambda: f"{tensor.name} frame {frame}",
         )
         if progress.stopped or frame >= progress.limit or self.output_connection is None:
             return

@@ -207,7 +207,7 @@ def test_waiting_ends_when_the_condition_holds_or_everything_stops() -> None:
     woken: list[str] = []
 
     def wait(frame: int) -> None:
-        progress.wait(Waiter(f"w{frame}"), lambda: progress.available[1] > frame, f"frame {frame}")
+        progress.wait(Waiter(f"w{frame}"), lambda: progress.available[1] > frame, lambda: f"frame {frame}")
         woken.append(f"w{frame}")
 
     threads = [threading.Thread(target=wait, args=(n,)) for n in range(2)]
