@@ -28,7 +28,7 @@ from optimizer.memory_plan import with_lowest_peaks
 from optimizer.plan import Segment, Slot, Transfer
 from optimizer.problem import Problem
 
-__all__ = ["Outline", "complete", "complete_outline", "contiguous_segments"]
+__all__ = ["Outline", "complete", "complete_outline", "contiguous_segments", "longest_path_s"]
 
 Assignment = npt.NDArray[np.int64]
 _EPSILON = 1e-9
@@ -159,6 +159,11 @@ def unbuffered_period_s(events: Events, orders: Mapping[str, Sequence[Slot]]) ->
     floor = max(resource_occupancy_s(events).values(), default=0.0)
     arcs = data_arcs(events) + order_arcs(events, orders)
     return maximum_cycle_ratio(len(events.names), arcs, at_least=floor)
+
+
+def longest_path_s(events: Events) -> float:
+    """Seconds of one frame if nothing had to wait for a resource: no schedule has a smaller latency."""
+    return max(_tails(events), default=0.0)
 
 
 def _tails(events: Events) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from optimizer.max_load import MaxLoadProblem, MaxLoadResult, PlanClass, max_load, violations
 from optimizer.search.cpsat.max_load import search
-from optimizer.search.cpsat.prove import Budget
+from optimizer.search.cpsat.solver import Budget
 from optimizer.search.max_load_downsets import downset_plan, downsets
 from optimizer.search.max_load_groups import Groups, coarsen
 from optimizer.search.max_load_order import order_plan, orders

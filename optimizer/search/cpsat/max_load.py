@@ -17,8 +17,8 @@ from typing import Literal
 from ortools.sat.python import cp_model
 
 from optimizer.max_load import MEMORY_TOLERANCE
-from optimizer.search.cpsat.prove import Budget
 from optimizer.search.cpsat.scale import Expression
+from optimizer.search.cpsat.solver import Budget
 from optimizer.search.max_load_groups import Groups
 
 __all__ = ["Search", "search"]
