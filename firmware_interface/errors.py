@@ -6,13 +6,15 @@ WireError
 ├── ConnectionLostError      the other side closed or reset the connection
 ├── DeadlineError            nothing (or not enough) came before the deadline
 ├── AuthenticationError      the challenge-response failed, or the key file cannot be used
-└── RemoteError              the other side answered with an ERROR message
+├── RemoteError              the other side answered with an ERROR message
+└── BoardResetError          a board on a serial line has forgotten the session: it was reset in between
 """
 
 from __future__ import annotations
 
 __all__ = [
     "AuthenticationError",
+    "BoardResetError",
     "ConnectionLostError",
     "DeadlineError",
     "FramingError",
@@ -69,3 +71,11 @@ class RemoteError(WireError):
     def __init__(self, code: str, text: str) -> None:
         self.code, self.text = code, text
         super().__init__(f"{code}: {text}")
+
+
+class BoardResetError(WireError):
+    """A board on a serial line no longer knows our session: it was reset while we were in ``phase``."""
+
+    def __init__(self, board: str, phase: str) -> None:
+        self.board, self.phase = board, phase
+        super().__init__(f"board {board} was reset during: {phase}; its last FAULT says more")

@@ -1,7 +1,8 @@
-"""The message catalogue of PROTOCOL.md, one frozen dataclass a message.
+"""The messages of agents (PROTOCOL.md, section 1), one frozen dataclass a message.
 
-``MESSAGES`` maps type numbers to classes. TENSOR, CREDIT and TOKEN have no class: their header says all
-(channel = tensor, sequence = frame) and TENSOR's payload goes straight into a buffer.
+``MESSAGES`` maps the type numbers of the whole catalogue to classes; those of microcontroller boards are in
+`board_messages`. TENSOR, CREDIT and TOKEN have no class: their header says all (channel = tensor, sequence =
+frame) and TENSOR's payload goes straight into a buffer.
 """
 
 from __future__ import annotations
@@ -10,90 +11,30 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from firmware_interface.board_messages import BOARD_MESSAGES
+from firmware_interface.catalogue import (
+    MAX_CHUNK_BYTES,
+    MAX_DOCUMENT_BYTES,
+    MAX_ERROR_TEXT,
+    MAX_OPENING_BYTES,
+    MAX_SMALL_BYTES,
+    MAX_TENSOR_BYTES,
+    PROTOCOL_VERSION,
+    ErrorCode,
+    Type,
+)
 from firmware_interface.fields import I64, U8, U16, U32, U64, Document, Hash, Rest, Short, Text
 
 __all__ = [
     "LIMITS",
     "MAX_CHUNK_BYTES",
+    "MAX_DOCUMENT_BYTES",
+    "MAX_ERROR_TEXT",
     "MESSAGES",
     "PROTOCOL_VERSION",
     "ErrorCode",
     "Type",
 ]
-
-PROTOCOL_VERSION = 1
-
-# Bounds of payload lengths, in bytes. A length above its bound is refused before anything is allocated.
-MAX_OPENING_BYTES = 1024  # three texts of 255 and two nonces; strangers can make us hold no more than this
-MAX_SMALL_BYTES = 4096  # fixed fields and one sentence of text
-MAX_CHUNK_BYTES = 1 << 20  # of file data: headers cost nothing, and a small board can still hold one
-MAX_DOCUMENT_BYTES = 8 << 20  # a deployment of 10,000 tensors takes 3 MB
-MAX_ERROR_TEXT = 1000  # characters of an error; four bytes each still fit MAX_SMALL_BYTES
-MAX_TENSOR_BYTES = 1 << 30  # 100 float32 images of 1,600 x 1,600; a deployment bounds each exactly
-
-
-class Type(IntEnum):
-    """Message types. Numbers are never reused."""
-
-    HELLO = 0x01
-    CHALLENGE = 0x02
-    PROOF = 0x03
-    WELCOME = 0x04
-    OK = 0x08
-    ERROR = 0x09
-    PING = 0x0A
-    PONG = 0x0B
-    LOG = 0x0C
-    BYE = 0x0D
-    IDENTIFY = 0x10
-    IDENTITY = 0x11
-    FILE_QUERY = 0x20
-    FILE_STATE = 0x21
-    FILE_BEGIN = 0x22
-    FILE_CHUNK = 0x23
-    FILE_END = 0x24
-    FILE_READ = 0x25
-    LOAD = 0x30
-    LOADED = 0x31
-    CONNECT = 0x32
-    UNLOAD = 0x33
-    START = 0x40
-    STOP = 0x41
-    STOPPED = 0x42
-    FINISH = 0x43
-    STATUS = 0x44
-    STATISTICS = 0x45
-    TENSOR = 0x50
-    CREDIT = 0x51
-    TOKEN = 0x52
-    PROFILE_MODEL = 0x60
-    MODEL_PROFILE = 0x61
-    TIME_MODEL = 0x62
-    MODEL_TIMES = 0x63
-    PROBE_LINK = 0x64
-    LINK_FIGURES = 0x65
-    PROBE_BURST = 0x66
-    PROBE_REPORT = 0x67
-
-
-class ErrorCode(IntEnum):
-    """Codes of ERROR. 0 is never sent."""
-
-    BAD_MESSAGE = 1
-    NOT_AUTHENTICATED = 2
-    WRONG_BOARD = 3
-    BUSY = 4
-    WRONG_STATE = 5
-    NO_SUCH_FILE = 6
-    HASH_MISMATCH = 7
-    STORAGE = 8
-    BAD_DEPLOYMENT = 9
-    MODEL = 10
-    PEER = 11
-    RUN_FAILED = 12
-    UNSUPPORTED = 13
-    DEADLINE = 14
-    INTERNAL = 15
 
 
 class Purpose(IntEnum):
@@ -420,15 +361,14 @@ class ProbeReport:
     cpu_ns: U64
 
 
-MESSAGES: dict[Type, type[Any]] = {
-    kind.type: kind
-    for kind in (
-        Hello, Challenge, Proof, Welcome, Ok, Error, Ping, Pong, Log, Bye, Identify, Identity, FileQuery,
-        FileState, FileBegin, FileChunk, FileEnd, FileRead, Load, Loaded, Connect, Unload, Start, Stop,
-        Stopped, Finish, Status, Statistics, ProfileModel, ModelProfile, TimeModel, ModelTimes, ProbeLink,
-        LinkFigures, ProbeBurst, ProbeReport,
-    )
-}  # fmt: skip
+_AGENT_MESSAGES: tuple[type[Any], ...] = (
+    Hello, Challenge, Proof, Welcome, Ok, Error, Ping, Pong, Log, Bye, Identify, Identity, FileQuery,
+    FileState, FileBegin, FileChunk, FileEnd, FileRead, Load, Loaded, Connect, Unload, Start, Stop,
+    Stopped, Finish, Status, Statistics, ProfileModel, ModelProfile, TimeModel, ModelTimes, ProbeLink,
+    LinkFigures, ProbeBurst, ProbeReport,
+)  # fmt: skip
+
+MESSAGES: dict[Type, type[Any]] = {kind.type: kind for kind in (*_AGENT_MESSAGES, *BOARD_MESSAGES)}
 
 _DOCUMENTS = (
     Type.IDENTITY, Type.LOAD, Type.LOADED, Type.STATISTICS, Type.PROFILE_MODEL, Type.MODEL_PROFILE,

@@ -12,6 +12,11 @@ import hil
 
 __all__ = ["build_agent_bundle", "bundled_files"]
 
+# Of the wire, what agents speak; the rest drives serial boards and needs pyserial.
+_WIRE = (
+    "__init__", "auth", "board_messages", "catalogue", "client", "errors", "fields", "framing", "keys", "messages",
+    "transport",
+)  # fmt: skip
 _MAIN = "from hil.agent_cli import main\n\nraise SystemExit(main())\n"
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # the same sources give the same file
 
@@ -22,7 +27,7 @@ def bundled_files() -> dict[str, Path]:
     wire = Path(firmware_interface.__file__).parent
     files = {f"hil/{p.name}": p for p in sorted(room.glob("agent*.py")) if p.name != "agent_bundle.py"}
     files |= {f"hil/{name}": room / name for name in ("__init__.py", "errors.py")}
-    files |= {f"firmware_interface/{p.name}": p for p in sorted(wire.glob("*.py"))}
+    files |= {f"firmware_interface/{name}.py": wire / f"{name}.py" for name in _WIRE}
     return files
 
 

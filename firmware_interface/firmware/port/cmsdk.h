@@ -1,0 +1,72 @@
+/* UART and watchdog of Arm's Cortex-M System Design Kit, used by the MPS2 and MPS3 ports. */
+#ifndef CMSDK_H
+#define CMSDK_H
+
+enum {
+    CMSDK_UART_DATA = 0x00,
+    CMSDK_UART_STATE = 0x04, /* bit 0: transmitter full, 1: byte received, 3: overrun */
+    CMSDK_UART_CONTROL = 0x08,
+    CMSDK_UART_INTERRUPT = 0x0C,
+    CMSDK_UART_DIVIDER = 0x10,
+    CMSDK_UART_ON = 0x0B, /* send, receive, interrupt when received */
+    CMSDK_WATCHDOG_LOAD = 0x000,
+    CMSDK_WATCHDOG_CONTROL = 0x008,
+    CMSDK_WATCHDOG_CLEAR = 0x00C,
+    CMSDK_WATCHDOG_LOCK = 0xC00,
+    CMSDK_WATCHDOG_KEY = 0x1ACCE551,
+};
+
+static const uint32_t cmsdk_uarts[BOARD_PORTS];
+
+static void cmsdk_take(uint8_t port) {
+    uint32_t uart = cmsdk_uarts[port];
+    REGISTER(uart + CMSDK_UART_INTERRUPT) = 2;
+    while ((REGISTER(uart + CMSDK_UART_STATE) & 2u) != 0) {
+        uart_received(port, (uint8_t)REGISTER(uart + CMSDK_UART_DATA));
+    }
+    if ((REGISTER(uart + CMSDK_UART_STATE) & 8u) != 0) {
+        uart_counters.lost++;
+        REGISTER(uart + CMSDK_UART_STATE) = 8;
+    }
+}
+
+static void cmsdk_take_0(void) { cmsdk_take(0); }
+
+static void cmsdk_take_1(void) { cmsdk_take(1); }
+
+static void cmsdk_take_2(void) { cmsdk_take(2); }
+
+bool port_uart_open(uint8_t port, uint32_t baud) {
+    uint32_t uart = cmsdk_uarts[port];
+    uint32_t divider = BOARD_CORE_HZ / baud;
+    if (divider < 16) return false;
+    REGISTER(uart + CMSDK_UART_CONTROL) = 0;
+    REGISTER(uart + CMSDK_UART_DIVIDER) = divider;
+    REGISTER(uart + CMSDK_UART_CONTROL) = CMSDK_UART_ON;
+    uart_empty(port);
+    return true;
+}
+
+bool port_uart_can_send(uint8_t port) { return (REGISTER(cmsdk_uarts[port] + CMSDK_UART_STATE) & 1u) == 0; }
+
+void port_uart_put(uint8_t port, uint8_t byte) { REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = byte; }
+
+/* The buffer holds one byte besides the one that is being shifted out: wait a byte's time at the lowest rate. */
+bool port_uart_drained(uint8_t port) {
+    if (!port_uart_can_send(port)) return false;
+    uint64_t end = port_ticks() + BOARD_TICK_HZ / (BOARD_BAUD_LEAST / 10u);
+    while (port_ticks() < end) {
+    }
+    return true;
+}
+
+/* Its first time-out asks for an interrupt, its second resets the board. */
+static void cmsdk_watchdog_start(uint32_t watchdog, uint32_t hz) {
+    REGISTER(watchdog + CMSDK_WATCHDOG_LOCK) = CMSDK_WATCHDOG_KEY;
+    REGISTER(watchdog + CMSDK_WATCHDOG_LOAD) = hz / 1000u * BOARD_WATCHDOG_MS;
+    REGISTER(watchdog + CMSDK_WATCHDOG_CONTROL) = 3;
+}
+
+static void cmsdk_watchdog_feed(uint32_t watchdog) { REGISTER(watchdog + CMSDK_WATCHDOG_CLEAR) = 1; }
+
+#endif

@@ -1,0 +1,163 @@
+#include "protocol.h"
+
+#include "bytes.h"
+#include "line.h"
+#include "link.h"
+#include "retained.h"
+#include "run.h"
+#include "uart.h"
+
+enum { BAUD_TRIAL_S = 1 };
+
+static struct {
+    uint16_t session;
+    uint8_t cause;
+    uint8_t reset_after;
+    uint32_t baud;
+    uint32_t baud_before; /* while a new rate is on trial, else 0 */
+    uint32_t baud_after;
+    uint64_t trial_end;
+} state;
+
+/* The last answer, kept for a host that did not get it. */
+static struct {
+    uint8_t plain[LINE_FRAME];
+    uint32_t bytes; /* 0: still being worked on, or none */
+    uint32_t sequence;
+    uint16_t channel;
+    uint8_t type;
+} last;
+
+static const char *const texts[] = {
+    [CODE_BAD_MESSAGE] = "payload does not fit its type",
+    [CODE_WRONG_BOARD] = "image is for another board type",
+    [CODE_BUSY] = "the model runs: STOP first",
+    [CODE_WRONG_STATE] = "not in this state",
+    [CODE_HASH_MISMATCH] = "stored bytes have another hash",
+    [CODE_STORAGE] = "slot memory failed",
+    [CODE_MODEL] = "no such tensor, or of another size",
+    [CODE_PEER] = "no link on that port",
+    [CODE_UNSUPPORTED] = "not in this firmware",
+    [CODE_STALE_LEASE] = "a newer lease holds this board",
+    [CODE_NOT_ATTACHED] = "no session: ATTACH first",
+    [CODE_BAD_IMAGE] = "not a valid image",
+    [CODE_OUT_OF_RANGE] = "outside the slot, or not allowed here",
+    [CODE_DOES_NOT_FIT] = "does not fit the RAM",
+};
+
+void protocol_open(uint8_t cause) {
+    state.cause = cause;
+    state.baud = BOARD_BAUD;
+}
+
+uint8_t protocol_cause(void) { return state.cause; }
+
+uint32_t protocol_baud(void) { return state.baud; }
+
+void protocol_reset_after(uint8_t how) { state.reset_after = how; }
+
+void protocol_baud_after(uint32_t baud) { state.baud_after = baud; }
+
+enum code protocol_attach(uint64_t lease, uint16_t session) {
+    struct retained *kept = port_retained();
+    if (session == 0) return CODE_BAD_MESSAGE;
+    if (lease < kept->lease) return CODE_STALE_LEASE;
+    kept->lease = lease;
+    state.session = session;
+    requests_reset();
+    return CODE_NONE;
+}
+
+static void send_last(void) { (void)uart_send_frame(HOST_PORT, last.plain, last.bytes); }
+
+static void finish(uint8_t type, uint32_t bytes) {
+    last.bytes = frame_finish(last.plain, type, last.channel, last.sequence, bytes);
+    send_last();
+}
+
+static void finish_error(enum code code) {
+    uint8_t *payload = last.plain + FRAME_HEADER;
+    uint8_t *end = put_u16(payload, (uint32_t)code);
+    if ((unsigned)code < sizeof texts / sizeof texts[0] && texts[code] != 0) end = put_text(end, texts[code]);
+    finish(TYPE_ERROR, (uint32_t)(end - payload));
+}
+
+static const struct request *find(uint8_t type) {
+    for (unsigned i = 0; i < request_count; i++) {
+        if (requests[i].type == type) return &requests[i];
+    }
+    return 0;
+}
+
+static enum code may_come(const struct request *request, const struct frame *frame) {
+    if (request == 0) return CODE_UNSUPPORTED;
+    if (frame->bytes < request->bytes || (frame->bytes > request->bytes && !request->more)) return CODE_BAD_MESSAGE;
+    if ((request->rules & REQUEST_FREE) == 0) {
+        if (state.session == 0) return CODE_NOT_ATTACHED;
+        if (frame->channel != state.session) return CODE_STALE_LEASE;
+    }
+    if (run_active() && (request->rules & REQUEST_RUNNING) == 0) return CODE_BUSY;
+    return CODE_NONE;
+}
+
+static void act_after_answer(void) {
+    if (state.reset_after == 0 && state.baud_after == 0) return;
+    while (!port_uart_drained(HOST_PORT)) port_watchdog_feed();
+    if (state.baud_after != 0) {
+        state.baud_before = state.baud;
+        state.baud = state.baud_after;
+        state.baud_after = 0;
+        state.trial_end = port_ticks() + (uint64_t)BOARD_TICK_HZ * BAUD_TRIAL_S;
+        port_uart_open(HOST_PORT, state.baud);
+    }
+    if (state.reset_after == RESET_HANG) port_hang();
+    if (state.reset_after == RESET_CRASH) port_crash();
+    if (state.reset_after != 0) {
+        port_retained()->intent = CAUSE_REQUESTED;
+        port_reset();
+    }
+}
+
+static void take_request(const struct frame *frame) {
+    if (frame->sequence == last.sequence && frame->channel == last.channel && frame->type == last.type) {
+        if (last.bytes != 0) send_last();
+        return;
+    }
+    last.sequence = frame->sequence;
+    last.channel = frame->channel;
+    last.type = frame->type;
+    last.bytes = 0;
+    struct answer answer = {.type = TYPE_OK, .bytes = 0, .payload = last.plain + FRAME_HEADER, .later = false};
+    const struct request *request = find(frame->type);
+    enum code code = may_come(request, frame);
+    if (code == CODE_NONE) code = request->handle(frame, &answer);
+    if (code != CODE_NONE) {
+        finish_error(code);
+    } else if (!answer.later) {
+        finish(answer.type, answer.bytes);
+    }
+    act_after_answer();
+}
+
+void protocol_frame(uint8_t port, const struct frame *frame) {
+    retained_phase(PHASE_MESSAGE);
+    if (port == HOST_PORT) state.baud_before = 0; /* a good frame at the new rate: it stays */
+    if (frame->type == TYPE_PART || frame->type == TYPE_PART_ACK || frame->type == TYPE_CREDIT) {
+        link_frame(port, frame);
+    } else if (port == HOST_PORT) {
+        take_request(frame);
+    }
+}
+
+bool protocol_poll(void) {
+    if (state.baud_before != 0 && port_ticks() > state.trial_end) {
+        state.baud = state.baud_before;
+        state.baud_before = 0;
+        port_uart_open(HOST_PORT, state.baud);
+    }
+    if (!run_ended()) return false;
+    if (last.type == TYPE_RUN && last.bytes == 0) {
+        finish(TYPE_RAN, requests_ran(last.plain + FRAME_HEADER));
+    }
+    return true;
+}
