@@ -90,12 +90,17 @@ def cli(debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="A plan.json of the same model to start from, after a change of costs or of boards, say.",
 )
+@click.option(
+    "--cost-uncertainty",
+    type=SHARE,
+    help="Every cost may be wrong by this share, for example 10%: how much worse than the best may the plan be then?",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str,
     sensitivity: Path | None, limits: Limits,
     non_contiguous: bool, replicate: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
-    reproducible: bool, start: Path | None, as_json: bool,
+    reproducible: bool, start: Path | None, cost_uncertainty: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the best splits of MODEL (an ONNX file or zoo:NAME) over the boards of a system.
 
@@ -118,7 +123,7 @@ def solve(
     request = SolveRequest(
         model, system, costs, limits, _objectives(objectives), prefer, seed, time_limit, batch, workers,
         non_contiguous, gap, reproducible, keep_on_interrupt=True, replicate=replicate, start=start,
-        sensitivity=sensitivity,
+        sensitivity=sensitivity, cost_uncertainty=cost_uncertainty,
     )  # fmt: skip
     make_folder(out)
     with _progress() as tell:

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 __all__ = [
     "ArenaLayout",
     "Certificate",
+    "Flip",
     "Front",
     "Hop",
     "MemoryUse",
     "Plan",
     "PreferenceStep",
+    "Regret",
     "Schedule",
     "Score",
     "Segment",
     "Slot",
     "Transfer",
+    "Uncertainty",
 ]
 
 
@@ -217,6 +220,46 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Regret:
+    """How much worse the chosen plan can be than the best plan for the costs that turn out to be true, as a share.
+
+    ``at_most`` is proven (None: nothing is); ``attained`` was found, in the scenario told in words.
+    """
+
+    objective: str
+    at_most: float | None
+    attained: float
+    scenario: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Two plans of the front (by index) whose ranking in an objective turns round in a scenario."""
+
+    objective: str
+    better: int
+    worse: int
+    scenario: str
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Costs within ``share`` of what was given: see optimizer.uncertainty for what varies.
+
+    Of the pairs of plans of the front, the ranking of ``firm_pairs`` is proven to stay, of ``flips`` seen to turn
+    round, of ``open_pairs`` neither.
+    """
+
+    share: float
+    regrets: tuple[Regret, ...]
+    flips: tuple[Flip, ...]
+    firm_pairs: int
+    open_pairs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Front:
     """Non-dominated plans, by ascending period, with the certificates of the objectives."""
 
@@ -236,6 +279,8 @@ class Front:
     """Whether the same call gives the same plan file again, which then says no wall times."""
     gap: float = 0.0
     """The share of its bound within which each objective was good enough."""
+    uncertainty: Uncertainty | None = None
+    """What becomes of the chosen plan and of the ranking where costs are not quite as given."""
     chosen_because: str = ""
     """How the preference led to the chosen plan, in words."""
     steps: tuple[PreferenceStep, ...] = ()

@@ -73,6 +73,7 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "limits": dataclasses.asdict(problem.limits),
         "non_contiguous": problem.non_contiguous,
         "gap": front.gap,
+        "uncertainty": None if front.uncertainty is None else dataclasses.asdict(front.uncertainty),
         "sensitivity": None if problem.sensitivity is None else sensitivity_to_rows(problem.sensitivity),
         **_schedule_to_dict(graph, plan),
         "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},

@@ -91,6 +91,8 @@ class ReportData:
     baselines: tuple[Baseline, ...] = ()
     limits_text: tuple[str, ...] = ()
     """Each limit given, in words: "latency at most 50 ms"."""
+    uncertainty_text: tuple[str, ...] = ()
+    """What costs that are not quite as given do to the plan, a sentence each."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Package name -> version; "edgecut" among them."""
     created: str = ""

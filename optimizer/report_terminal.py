@@ -64,6 +64,7 @@ def solve_table(data: ReportData) -> RenderableType:
     if data.front.chosen_because and len(data.front.plans) > 1:
         parts.append(Text(f"Chosen: {data.front.chosen_because}.", style="dim"))
     parts += [Text(line, style="dim") for line in step_lines(data.front)]
+    parts += [Text(line) for line in data.uncertainty_text]
     parts += [Text(f"Warning: {warning}", style="yellow") for warning in data.warnings]
     parts += [Text(f"Broken limit: {v}", style="red") for v in data.plan.score.violations]
     return Group(*parts)

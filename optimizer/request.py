@@ -32,6 +32,7 @@ from optimizer.sensitivity import Sensitivity, load_sensitivity
 from optimizer.solve import Progress, SolveOptions, solve
 from optimizer.start import load_start
 from optimizer.timeline import steady_state
+from optimizer.uncertainty import uncertainty_words
 
 __all__ = [
     "ResultFiles",
@@ -68,6 +69,8 @@ class SolveRequest:
     """See SolveOptions."""
     start: Path | None = None
     """A plan.json of the same model to start from; front.json beside it is used as well."""
+    cost_uncertainty: float | None = None
+    """Share by which every cost may be wrong."""
     sensitivity: Path | Sensitivity | None = None
     """What operators lose in accuracy; needed where accuracy-loss is an objective or a limit."""
     replicate: bool = False
@@ -113,7 +116,7 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
     start = None if request.start is None else load_start(request.start, problem)
     options = SolveOptions(
         request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap,
-        request.reproducible, request.keep_on_interrupt, start,
+        request.reproducible, request.keep_on_interrupt, start, request.cost_uncertainty,
     )  # fmt: skip
     return SolveResult(problem, solve(problem, options, progress))
 
@@ -169,6 +172,7 @@ def report_data(problem: Problem, front: Front, measured: Measured | None = None
         timeline=steady_state(problem, front.plans[front.chosen]),
         baselines=tuple(baselines(problem)),
         limits_text=tuple(_limits_text(problem.limits)),
+        uncertainty_text=() if front.uncertainty is None else tuple(uncertainty_words(front.uncertainty)),
         versions=versions(),
         created=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         measured=measured,

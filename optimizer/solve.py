@@ -25,6 +25,7 @@ from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import safe_domains, simple_bound
 from optimizer.search.replication import inherited, replicate
 from optimizer.start import Start, seed_pool
+from optimizer.uncertainty import assess
 
 __all__ = ["Progress", "SolveOptions", "solve"]
 
@@ -37,6 +38,7 @@ _GRID = (0.0, 0.1, 0.3)
 _MAX_FRONT = 60
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
+_UNCERTAINTY_SHARE = 0.5
 _WARM_GENERATIONS = 20
 """Of NSGA-II where the search starts from an earlier front."""
 _ORDER_SHARE = 0.6
@@ -62,6 +64,8 @@ class SolveOptions:
     """Ctrl-C ends the search with the best plans so far, where there are any; else it is raised."""
     start: Start | None = None
     """What an earlier solve found: the search begins there, and refines less."""
+    cost_uncertainty: float | None = None
+    """Share by which costs may be wrong: what that does to the chosen plan takes up to half the time limit more."""
 
 
 def solve(
@@ -95,8 +99,12 @@ def solve(
         run.stage("epsilon-grid", run.grid)
         tell("refining the front", 0.85)
         run.stage("NSGA-II", run.refine)
+    front = run.front()
+    if options.cost_uncertainty is not None and not front.interrupted:
+        tell("varying the costs", 0.95)
+        front = run.with_uncertainty(front, options.cost_uncertainty)
     tell("done", 1.0)
-    return run.front()
+    return front
 
 
 class _Run:
@@ -257,6 +265,10 @@ class _Run:
         bound = replicate(self.pool, contiguous, self._budget(_REPLICA_SHARE * self._left()))
         if "throughput" in self.bounds:
             self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
+
+    def with_uncertainty(self, front: Front, share: float) -> Front:
+        budget = self._budget(_UNCERTAINTY_SHARE * self.options.time_limit_s)
+        return replace(front, uncertainty=assess(self.problem, front, share, budget))
 
     def none_found(self) -> Infeasible | NothingFound:
         seconds = time.monotonic() - self.begin

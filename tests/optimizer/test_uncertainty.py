@@ -1,0 +1,116 @@
+"""Cost uncertainty: regrets and rankings against every plan in random scenarios."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.evaluate import Schedule, evaluate
+from optimizer.objectives import objective_values
+from optimizer.plan import Front
+from optimizer.problem import Limits, Problem
+from optimizer.search.cpsat import Budget
+from optimizer.search.pool import Pool
+from optimizer.solve import SolveOptions, solve
+from optimizer.uncertainty import assess, scaled, uncertainty_words
+from tests.optimizer.builders import random_problem
+
+SEEDS = st.integers(0, 10**6)
+KINDS = ("mesh", "line", "switch", "shared", "polled")
+
+
+def front_of(problem: Problem, prefer: str) -> Front:
+    found = solve(problem, SolveOptions(prefer=prefer, time_limit_s=20.0, workers=1, gap=0.02))
+    assert isinstance(found, Front)
+    return found
+
+
+def some_factors(problem: Problem, share: float, rng: random.Random) -> dict[str, float]:
+    names = [*(ref.key for ref in problem.processors), *(link.medium for link in problem.links)]
+    if rng.random() < 0.5:
+        return {r: rng.choice([1 - share, 1 + share]) for r in names}
+    return {r: rng.uniform(1 - share, 1 + share) for r in names}
+
+
+def brute_force(problem: Problem) -> Pool:
+    pool = Pool(problem)
+    for places in itertools.product(range(len(problem.processors)), repeat=len(problem.graph.operators)):
+        pool.score(np.array(places))
+    return pool
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(KINDS),
+    prefer=st.sampled_from(["throughput", "throughput", "latency", "energy"]),
+    share=st.sampled_from([0.05, 0.1, 0.3]),
+)
+def test_no_scenario_is_worse_than_said(seed: int, kind: str, prefer: str, share: float) -> None:
+    problem = random_problem(seed, n=5, k=2, kind=kind)
+    if random.Random(seed).random() < 0.5:  # no processor works on hops, so that loads vary one by one
+        quiet = tuple(replace(x, send_s_per_byte=0.0, receive_s_per_byte=0.0) for x in problem.system.links)
+        problem = replace(problem, system=replace(problem.system, links=quiet))
+    front = front_of(problem, prefer)
+    found = assess(problem, front, share, Budget(time.monotonic() + 10, 1, 0))
+    (regret,) = found.regrets
+    rng = random.Random(seed)
+    flipped = {(f.better, f.worse) for f in found.flips}
+    for _ in range(12):
+        now = scaled(problem, some_factors(problem, share, rng))
+        values = [objective_values(evaluate(now, Schedule.of(p)), [prefer])[0] for p in front.plans]
+        least = brute_force(now).best_value(prefer)
+        if regret.at_most is not None:
+            assert values[front.chosen] / least - 1 <= regret.at_most + 1e-6
+        if found.open_pairs == 0:
+            nominal = [objective_values(p.score, [prefer])[0] for p in front.plans]
+            for a, b in itertools.permutations(range(len(values)), 2):
+                if nominal[a] < nominal[b] and values[a] > values[b] * (1 + 1e-6):
+                    assert (a, b) in flipped
+    if regret.at_most is not None:
+        assert regret.attained <= regret.at_most + 1e-6
+
+
+def test_a_balanced_pipeline_regrets_a_slow_board_and_the_worst_case_is_met() -> None:
+    problem = random_problem(4, n=6, k=2)
+    front = front_of(problem, "throughput")
+    found = assess(problem, front, 0.1, Budget(time.monotonic() + 20, 1, 0))
+    (regret,) = found.regrets
+    assert regret.at_most is not None
+    assert 0 <= regret.attained <= regret.at_most < 1.1 / 0.9
+    assert any("regret in throughput proven at most" in line for line in uncertainty_words(found))
+
+
+def test_without_uncertainty_there_is_no_regret_but_the_gap() -> None:
+    problem = random_problem(4, n=6, k=2)
+    front = front_of(problem, "throughput")
+    (regret,) = assess(problem, front, 0.0, Budget(time.monotonic() + 10, 1, 0)).regrets
+    assert regret.at_most == pytest.approx(front.certificates["throughput"].gap or 0.0, abs=0.03)
+    assert regret.attained == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_scenario_multiplies_what_it_names_and_drops_limits_on_figures() -> None:
+    limits = Limits(max_latency_s=10.0, min_throughput_per_s=0.01, max_energy_j=1e6, pins={"op0": "b0"})
+    problem = random_problem(2, n=5, k=2, limits=limits)
+    names = [*(ref.key for ref in problem.processors), *(link.medium for link in problem.links)]
+    now = scaled(problem, dict.fromkeys(names, 2.0))
+    assert now.limits == Limits(pins={"op0": "b0"})
+    plan = next(p for p in brute_force(problem).seen() if len(p.segments) > 1)
+    score = evaluate(now, Schedule.of(plan))
+    assert score.period_s == pytest.approx(2 * plan.score.period_s)
+    assert score.latency_s == pytest.approx(2 * plan.score.latency_s)
+
+
+def test_at_a_rate_nothing_is_claimed_to_be_proven() -> None:
+    free = random_problem(4, n=5, k=2)
+    front = front_of(free, "throughput")
+    problem = replace(free, limits=Limits(rate_per_s=0.5 / front.certificates["throughput"].value))
+    (regret,) = assess(problem, front_of(problem, "energy"), 0.1, Budget(time.monotonic() + 5, 1, 0)).regrets
+    assert regret.at_most is None
