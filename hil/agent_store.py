@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -14,6 +17,9 @@ from firmware_interface.messages import ErrorCode
 
 __all__ = ["AgentError", "FileStore"]
 
+_PREFIX = "edgecut-agent-"
+_YOUNG_S = 60.0
+"""A folder without a lock may belong to an agent that is just starting, as long as it is younger than this."""
 SPARE_BYTES = 64 << 20  # left free on the disk, so that the board's other programs can go on
 
 
@@ -29,7 +35,10 @@ class FileStore:
     """Content-addressed files. One put at a time; a context manager that removes the folder in the end."""
 
     def __init__(self, parent: Path | None = None) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="edgecut-agent-", dir=parent))
+        remove_abandoned(Path(tempfile.gettempdir()) if parent is None else parent)
+        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        self._lock = os.open(self.root, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._incoming: BinaryIO | None = None
         self._wanted, self._size, self._written = b"", 0, 0
         self._hash = hashlib.sha256()
@@ -42,9 +51,12 @@ class FileStore:
         self.close()
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove everything; a second call does nothing."""
         self._drop_incoming()
         shutil.rmtree(self.root, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def path(self, sha256: str) -> Path:
         """Where a file is stored. Raises AgentError NO_SUCH_FILE."""
@@ -161,3 +173,17 @@ class FileStore:
                 incoming.close()
             except OSError:
                 return  # a full disk: the bytes are given up anyway
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove folders of agents that were killed: nobody holds their lock any more."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, in use (BlockingIOError), or gone by now
+            if time.time() - folder.stat().st_ctime < _YOUNG_S:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

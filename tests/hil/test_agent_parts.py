@@ -181,6 +181,21 @@ def test_a_file_larger_than_the_disk_is_refused_at_once(tmp_path: Path) -> None:
             store.end()
 
 
+def test_folders_of_killed_agents_are_removed_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abandoned, elsewhere = tmp_path / "edgecut-agent-killed", tmp_path / "other"
+    for folder in (abandoned, elsewhere):
+        folder.mkdir()
+        (folder / "x").touch()
+    with FileStore(tmp_path) as alive:
+        assert abandoned.exists(), "too young to be sure"
+        monkeypatch.setattr("hil.agent_store._YOUNG_S", 0.0)
+        with FileStore(tmp_path):
+            assert not abandoned.exists()
+            assert elsewhere.exists()
+            assert alive.root.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "", "a/../../x", "a\\b"])
 def test_companions_cannot_leave_their_folder(tmp_path: Path, name: str) -> None:
     import hashlib
