@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from boards.board import Link
-from optimizer.graph import predecessors
 from optimizer.memory_plan import peaks_are_settled
 from optimizer.objectives import objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.search.cut_memory import memory_shares
+from optimizer.search.downsets import downset_masks, members
 from optimizer.search.known_front import KnownFront
 from optimizer.search.pool import Pool
 
@@ -42,9 +42,10 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     problem = pool.problem
     if len(problem.processors) != 2:
         return None
-    downsets = _downsets(problem, max_downsets)
-    if downsets is None:
+    masks = downset_masks(problem.graph, max_downsets)
+    if masks is None:
         return None
+    downsets = members(masks, len(problem.graph.operators))
     looked_at = 0
     known = KnownFront(objective_values(p.score, pool.objectives) for p in pool.front())
     loose: list[list[float]] = []
@@ -105,40 +106,6 @@ def _obey(problem: Problem, downsets: Bools, first: int, second: int) -> Bools:
         inside = downsets[:, list(group)]
         fine &= inside.all(axis=1) | ~inside.any(axis=1)
     return np.asarray(fine)
-
-
-def _downsets(problem: Problem, limit: int) -> Bools | None:
-    """(m, n) all downsets of the graph, the empty and the full one included; None where there are more."""
-    n = len(problem.graph.operators)
-    needs = [0] * n
-    for tensor in problem.graph.tensors:
-        if tensor.producer is not None:
-            for c in tensor.consumers:
-                needs[c] |= 1 << tensor.producer
-    followers: list[list[int]] = [[] for _ in range(n)]
-    for v, before in enumerate(predecessors(problem.graph)):
-        for u in before:
-            followers[u].append(v)
-    roots = tuple(v for v in range(n) if needs[v] == 0)
-    seen: dict[int, tuple[int, ...]] = {0: roots}
-    level = [0]
-    while level:
-        grown = []
-        for mask in level:
-            for v in seen[mask]:
-                larger = mask | 1 << v
-                if larger not in seen:
-                    free = [w for w in seen[mask] if w != v]
-                    free += [w for w in followers[v] if needs[w] & ~larger == 0]
-                    seen[larger] = tuple(free)
-                    grown.append(larger)
-                    if len(seen) > limit:
-                        return None
-        level = grown
-    width = (n + 7) // 8
-    packed = np.frombuffer(b"".join(m.to_bytes(width, "little") for m in seen), dtype=np.uint8)
-    bits = np.unpackbits(packed.reshape(-1, width), axis=1, bitorder="little")
-    return bits[:, :n].astype(np.bool_)
 
 
 class _Side:

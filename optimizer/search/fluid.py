@@ -6,8 +6,9 @@ import numpy as np
 
 from optimizer.problem import Problem
 
-__all__ = ["fluid_bound_s"]
+__all__ = ["METHOD", "fluid_bound_s"]
 
+METHOD = "operators shared out at will"
 _ROUNDS = 400
 _LEAST = 1e-9
 """Share of the largest weight below which none falls: it must never be zero."""

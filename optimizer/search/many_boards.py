@@ -9,9 +9,10 @@ from collections.abc import Callable
 from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP
 from optimizer.search.cpsat import Bound, Budget
+from optimizer.search.fluid import METHOD as FLUID
 from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards_chain import Chain, Stage, is_chain
-from optimizer.search.many_boards_lattice import METHOD as LATTICE_METHOD
+from optimizer.search.many_boards_lattice import METHOD as LATTICE
 from optimizer.search.many_boards_lattice import LatticeSearch
 from optimizer.search.many_boards_prices import Prices
 from optimizer.search.pool import Pool
@@ -45,26 +46,19 @@ def fits_cpsat(problem: Problem) -> bool:
 def prove_period(pool: Pool, budget: Budget) -> Bound | None:
     """Improve the pool's best period and bound it from below, over all contiguous plans in any order of processors.
 
-    None where none of the methods applies: plans that may come back to a processor, a single processor, two on a graph
-    that is no chain (there CP-SAT is quick), graphs that are no chain and have too many downsets.
+    None for plans that may come back to a processor, and for a single processor.
     """
     problem = pool.problem
     if problem.non_contiguous or len(problem.processors) < 2 or budget.left_s <= 0:
         return None
     begin = time.monotonic()
-    known = fluid_bound_s(problem)
-    value, complete, method = known, False, ""
+    value, complete, method = fluid_bound_s(problem), False, FLUID
     if is_chain(problem):
-        value, complete, method = _Bisection(pool, Chain(problem), budget, known).run()
-    elif len(problem.processors) == 2:
-        return None
+        value, complete, method = _Bisection(pool, Chain(problem), budget, value).run()
     if not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP):
         found = LatticeSearch(pool, budget, value).run()
-        if found is not None:
-            method = LATTICE_METHOD if found[0] > value or not method else method
-            value, complete = found
-    if not method:
-        return None
+        if found is not None and (found[0] > value or found[1]):
+            (value, complete), method = found, LATTICE
     limit = problem.limits.max_period_s
     if limit is not None and value > limit * (1 + _TOLERANCE):
         value, complete = math.inf, True
