@@ -24,7 +24,7 @@ from optimizer.objectives import objective_values
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.screen import Screen
 
-__all__ = ["RefineOptions", "refine"]
+__all__ = ["Codec", "RefineOptions", "move_boundary", "refine"]
 
 Genomes = npt.NDArray[np.float64]
 _WORST = 1e30
@@ -40,7 +40,7 @@ class RefineOptions:
     generations: int = 60
 
 
-class _Codec:
+class Codec:
     """Genomes and assignments. A genome holds n places in the pipeline (0..k-1), then k random keys."""
 
     def __init__(self, pool: Pool, domains: npt.NDArray[np.bool_]) -> None:
@@ -89,7 +89,7 @@ class _Codec:
 
 
 class _Task(PymooProblem):  # type: ignore[misc]
-    def __init__(self, screen: Screen, codec: _Codec) -> None:
+    def __init__(self, screen: Screen, codec: Codec) -> None:
         self.objectives = screen.pool.objectives
         super().__init__(n_var=codec.n + codec.k, n_obj=len(self.objectives), n_ieq_constr=1, xl=0, xu=codec.k)
         self.screen, self.codec = screen, codec
@@ -109,7 +109,7 @@ class _Task(PymooProblem):  # type: ignore[misc]
 class _Seeds(Sampling):  # type: ignore[misc]
     """The known front first, then neighbours of it and random cuts."""
 
-    def __init__(self, codec: _Codec, seeds: list[npt.NDArray[np.float64]], rng: np.random.Generator) -> None:
+    def __init__(self, codec: Codec, seeds: list[npt.NDArray[np.float64]], rng: np.random.Generator) -> None:
         super().__init__()
         self.codec, self.seeds, self.rng = codec, seeds, rng
 
@@ -118,7 +118,7 @@ class _Seeds(Sampling):  # type: ignore[misc]
         while len(genomes) < n_samples:
             if self.seeds and self.rng.random() < 0.5:
                 base = self.seeds[int(self.rng.integers(len(self.seeds)))]
-                genomes.append(_move_boundary(base.copy(), self.codec, self.rng))
+                genomes.append(move_boundary(base.copy(), self.codec, self.rng))
             else:
                 cuts = np.sort(self.rng.integers(0, self.codec.n + 1, self.codec.k - 1))
                 places = np.searchsorted(cuts, np.arange(self.codec.n), side="right")
@@ -129,7 +129,7 @@ class _Seeds(Sampling):  # type: ignore[misc]
 class _Splice(Crossover):  # type: ignore[misc]
     """One parent up to an operator, the other from there on; processor order from either."""
 
-    def __init__(self, codec: _Codec, rng: np.random.Generator) -> None:
+    def __init__(self, codec: Codec, rng: np.random.Generator) -> None:
         super().__init__(2, 2)
         self.codec, self.rng = codec, rng
 
@@ -146,15 +146,15 @@ class _Splice(Crossover):  # type: ignore[misc]
 
 
 class _Move(Mutation):  # type: ignore[misc]
-    def __init__(self, codec: _Codec, rng: np.random.Generator) -> None:
+    def __init__(self, codec: Codec, rng: np.random.Generator) -> None:
         super().__init__()
         self.codec, self.rng = codec, rng
 
     def _do(self, problem: Any, x: Genomes, **kwargs: Any) -> Genomes:
-        return np.array([_move_boundary(g.copy(), self.codec, self.rng) for g in x])
+        return np.array([move_boundary(g.copy(), self.codec, self.rng) for g in x])
 
 
-def _move_boundary(genome: npt.NDArray[np.float64], codec: _Codec, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def move_boundary(genome: npt.NDArray[np.float64], codec: Codec, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Shift a run of operators to the neighbouring place, or exchange two processors."""
     n, k = codec.n, codec.k
     if k > 1 and rng.random() < 0.15:
@@ -189,7 +189,7 @@ def refine(
 
     ``seeds``: assignments with their order of processors. Same seed, same generations: same plans.
     """
-    codec = _Codec(pool, domains)
+    codec = Codec(pool, domains)
     rng = np.random.default_rng(options.seed)
     genomes = [codec.encode(assignment, order) for assignment, order in seeds]
     algorithm = NSGA2(

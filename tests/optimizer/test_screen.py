@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optimizer.objectives import OBJECTIVES, objective_values
 from optimizer.problem import Problem
 from optimizer.search.known_front import KnownFront
-from optimizer.search.nsga2 import _Codec
+from optimizer.search.nsga2 import Codec
 from optimizer.search.pool import Assignment, Pool, dominates
 from optimizer.search.screen import Screen, least_scores
 from tests.optimizer.test_evaluate_batch import KINDS, a_problem
@@ -105,7 +105,7 @@ def test_genomes_are_decoded_as_if_each_were_alone(seed: int, revisits: bool, co
     n, k = problem.tables.time_s.shape
     domains = rng.random((n, k)) < 0.8
     genomes = rng.random((count, n + k)) * k
-    codec = _Codec(Pool(problem), domains)
+    codec = Codec(Pool(problem), domains)
     found = codec.decode(genomes)
     for genome, assignment in zip(genomes, found, strict=True):
         assert assignment.tolist() == decoded(problem, domains, genome).tolist()
