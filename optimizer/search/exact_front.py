@@ -203,7 +203,7 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> dict[
     for name, used in ((here, head.used), (there, tail.used), (system.source, True), (system.sink, True)):
         hosts[name] |= used
     found = {"throughput": period, "latency": latency, "energy": energy, "link-bytes": wires}
-    found["boards"] = np.sum(list(hosts.values()), axis=0, dtype=np.float64)
+    found["boards"] = np.asarray(np.sum(list(hosts.values()), axis=0, dtype=np.float64))
     if problem.tables.loss is not None:
         losses = problem.tables.loss
         found["accuracy-loss"] = np.asarray(downsets @ losses[:, first] + ~downsets @ losses[:, second])

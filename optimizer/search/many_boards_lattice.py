@@ -25,7 +25,8 @@ _MAX_DOWNSETS = 20_000
 _MAX_PAIRS = 3e7
 _MAX_SET = 4096
 """Words of a set of sets of boards: 18 boards that all differ."""
-_FEW_PAIRS = 1e6
+_PASSES_S, _ORDER_S = 8e-7, 1e-3
+"""Measured: seconds a pair and board of all passes of a proof; of CP-SAT an order of the boards and operator."""
 _MAX_TYPES = 64
 _MAX_WORDS = 5e7
 """Words of all sets of sets together: 0.4 GB."""
@@ -79,7 +80,8 @@ class LatticeSearch:
     def _left_to_cp_sat(self, lattice: Lattice) -> bool:
         """For few boards and many ways to cut, CP-SAT with an order of the boards at a time is quicker."""
         count = len(self.problem.processors)
-        return count <= MAX_PERMUTED and lattice.pairs(self._high_s()) * count > _FEW_PAIRS
+        passes_s = _PASSES_S * lattice.pairs(self._high_s()) * count
+        return count <= MAX_PERMUTED and passes_s > _ORDER_S * math.factorial(count) * len(self.work)
 
     def _spend(self, seconds: float) -> None:
         self.budget.clock.used_s += seconds
