@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 BENCHMARKS := $(sort $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench firmware clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -33,6 +33,9 @@ lint: $(STAMP)  ## style, format, types, import rules
 
 bench: $(STAMP)  ## run the benchmarks, which print their figures as ratios
 	@set -e; for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark; done
+
+firmware:  ## build the firmware of every microcontroller board into build/firmware, print the sizes
+	@$(MAKE) --no-print-directory -C firmware_interface/firmware BUILD="$(CURDIR)/build/firmware" all
 
 clean:  ## remove .venv, caches and what the demo wrote
 	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

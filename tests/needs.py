@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["needs_chromium", "needs_package", "needs_program", "needs_root"]
+__all__ = ["needs_chromium", "needs_package", "needs_program", "needs_qemu", "needs_root"]
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -37,6 +37,13 @@ def needs_chromium() -> str:
         if path is not None:
             return path
     return _missing("needs a headless browser: apt-get install chromium")
+
+
+def needs_qemu() -> None:
+    """Go on only where microcontroller boards can be built and emulated."""
+    needs_program("make", "apt-get install make")
+    needs_program("arm-none-eabi-gcc", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    needs_program("qemu-system-arm", "apt-get install qemu-system-arm")
 
 
 def needs_program(name: str, install: str) -> str:
