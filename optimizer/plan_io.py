@@ -28,6 +28,8 @@ __all__ = [
     "front_to_dict",
     "load_plan",
     "plan_to_dict",
+    "score_from_dict",
+    "score_to_dict",
     "versions",
     "write_json",
 ]
@@ -74,6 +76,7 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "non_contiguous": problem.non_contiguous,
         "gap": front.gap,
         "uncertainty": None if front.uncertainty is None else dataclasses.asdict(front.uncertainty),
+        "precisions": {r.key: p for r, p in zip(problem.processors, problem.precisions, strict=True)},
         "sensitivity": None if problem.sensitivity is None else sensitivity_to_rows(problem.sensitivity),
         **_schedule_to_dict(graph, plan),
         "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
@@ -160,6 +163,21 @@ def score_to_dict(score: Score) -> dict[str, Any]:
         "memory_bytes": {name: dataclasses.asdict(use) for name, use in score.memory_bytes.items()},
         "occupancy_s": dict(score.occupancy_s),
     }
+
+
+def score_from_dict(data: Mapping[str, Any]) -> Score:
+    """The inverse of ``score_to_dict``. Raises KeyError, TypeError or ValueError."""
+    return Score(
+        period_s=float(data["period_s"]),
+        throughput_per_s=float(data["throughput_per_s"]),
+        latency_s=float(data["latency_s"]),
+        energy_j=float(data["energy_j"]),
+        link_bytes=int(data["link_bytes"]),
+        memory_bytes={name: MemoryUse(**use) for name, use in data["memory_bytes"].items()},
+        occupancy_s={name: float(v) for name, v in data["occupancy_s"].items()},
+        boards_used=int(data["boards_used"]),
+        accuracy_loss=None if data["accuracy_loss"] is None else float(data["accuracy_loss"]),
+    )
 
 
 def _certificates_to_dict(front: Front) -> dict[str, Any]:
@@ -255,7 +273,9 @@ def load_plan(path: str | Path, graph: Graph | None = None) -> LoadedPlan:
     try:
         plan = _plan(graph, data)
         revisits = _revisits(path, data, plan)
-        problem = Problem(graph, system, costs, limits, revisits, sensitivity=_sensitivity(path, data))
+        problem = Problem(
+            graph, system, costs, limits, revisits, _sensitivity(path, data), precisions_allowed=_precisions(data)
+        )
         certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
         loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
         _check_names(path, problem, plan)
@@ -335,6 +355,11 @@ def _limits(path: Path, data: Mapping[str, Any]) -> Limits:
         raise PlanError(f"the limits cannot be understood: {e}", where=str(path)) from e
 
 
+def _precisions(data: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """By processor key; older files say none and mean the defaults."""
+    return {_text(key): (_text(precision),) for key, precision in data.get("precisions", {}).items()}
+
+
 def _sensitivity(path: Path, data: Mapping[str, Any]) -> Sensitivity | None:
     rows = data.get("sensitivity")
     return None if rows is None else sensitivity_from_rows(rows, f"{path}: sensitivity")
@@ -342,7 +367,6 @@ def _sensitivity(path: Path, data: Mapping[str, Any]) -> Sensitivity | None:
 
 def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
     operators = graph.operator_by_name
-    score = data["score"]
     return Plan(
         segments=tuple(
             Segment(
@@ -358,17 +382,7 @@ def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
         orders={
             r: tuple(Slot(_text(s["activity"]), int(s["stage"])) for s in slots) for r, slots in data["orders"].items()
         },
-        score=Score(
-            period_s=float(score["period_s"]),
-            throughput_per_s=float(score["throughput_per_s"]),
-            latency_s=float(score["latency_s"]),
-            energy_j=float(score["energy_j"]),
-            link_bytes=int(score["link_bytes"]),
-            memory_bytes={name: MemoryUse(**use) for name, use in score["memory_bytes"].items()},
-            occupancy_s={name: float(v) for name, v in score["occupancy_s"].items()},
-            boards_used=int(score["boards_used"]),
-            accuracy_loss=None if score["accuracy_loss"] is None else float(score["accuracy_loss"]),
-        ),
+        score=score_from_dict(data["score"]),
         status=str(data["status"]),
         arenas={_text(name): _arena(graph, layout) for name, layout in data.get("arenas", {}).items()},
     )

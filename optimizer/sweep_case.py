@@ -44,6 +44,10 @@ class Case:
     prefer: str
     seed: int
     time_limit_s: float
+    non_contiguous: bool = False
+    replicate: bool = False
+    gap: float = 0.0
+    reproducible: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -57,7 +61,8 @@ class Case:
             "system": system_to_dict(self.system),
             "costs": None if self.costs is None else costs_to_dict(self.costs),
             "limits": dataclasses.asdict(self.limits),
-            "options": [self.prefer, self.seed, self.time_limit_s],
+            "options": [self.prefer, self.seed, self.time_limit_s, self.gap, self.reproducible],
+            "class": [self.non_contiguous, self.replicate],
         }
         text = json.dumps(content, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -74,7 +79,7 @@ class Case:
         costs = roofline_costs(self.graph, self.system)
         if self.costs is not None:
             costs = merge_costs(costs, self.costs)
-        return Problem(self.graph, self.system, costs, self.limits)
+        return Problem(self.graph, self.system, costs, self.limits, self.non_contiguous, replicate=self.replicate)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ def solve_case(case: Case) -> Answer:
 
     with _ONE_AT_A_TIME:
         problem = case.problem()
-        options = SolveOptions(prefer=case.prefer, seed=case.seed, time_limit_s=case.time_limit_s, workers=1)
+        options = SolveOptions(
+            prefer=case.prefer, seed=case.seed, time_limit_s=case.time_limit_s, workers=1, gap=case.gap,
+            reproducible=case.reproducible,
+        )  # fmt: skip
         outcome = solve(problem, options)
         record = {**_asked(case), **_answered(case, outcome), "versions": versions()}
         return Answer(record, _files(problem, outcome))

@@ -120,7 +120,10 @@ def _cases(tree: Node, spec: GridSpec, graphs: Sequence[Graph], benches: Sequenc
                 faults[path, str(e)] = _fault(tree, path, e)
                 continue
             for j, entry in enumerate(spec.limits):
-                first = Case(graph, bench.system, costs, _limits(entry), entry.name, spec.prefer[0], 0, spec.time_limit)
+                first = Case(
+                    graph, bench.system, costs, _limits(entry), entry.name, spec.prefer[0], 0, spec.time_limit,
+                    spec.non_contiguous, spec.replicate, spec.gap, spec.reproducible,
+                )  # fmt: skip
                 try:
                     first.problem()
                 except LimitError as e:
@@ -157,6 +160,10 @@ def _limits(spec: LimitSpec) -> Limits:
         max_ram_bytes=spec.max_ram,
         max_flash_bytes=spec.max_flash,
         pins=spec.pins,
+        forbids=tuple((operator, board) for operator, boards in spec.forbid.items() for board in boards),
+        colocations=tuple(tuple(names) for names in spec.colocate),
+        rate_per_s=spec.rate,
+        max_link_bytes=spec.max_link_bytes,
         max_boards=spec.max_boards,
     )
 

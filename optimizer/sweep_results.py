@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.atomic import write_atomically
-from optimizer.plan import Certificate, Score
-from optimizer.plan_io import certificate_from_dict, versions, write_json
+from optimizer.objectives import OBJECTIVES
+from optimizer.plan import Certificate
+from optimizer.plan_io import certificate_from_dict, score_from_dict, versions, write_json
 from optimizer.report_words import Claim, claim, proven_plan
 from optimizer.sweep import Sweep
 from optimizer.sweep_case import Case
@@ -137,18 +138,17 @@ def _with_plan(row: Row, record: Mapping[str, Any], report: str) -> Row:
 
 
 def _claim(prefer: str, certificate: Certificate | None, record: Mapping[str, Any]) -> Claim:
-    if certificate is None:  # the knee: no objective of its own
+    if certificate is None:  # the knee, weights, an order: no objective of its own
         proven = proven_plan(record["plan_status"])
         return Claim("proven" if proven else "heuristic", str(record["plan_status"]) if proven else "not proven")
-    fields = {name: record["score"][name] for name in ("period_s", "throughput_per_s", "latency_s", "energy_j")}
-    return claim(prefer, certificate, Score(**fields, link_bytes=0, memory_bytes={}, occupancy_s={}))
+    return claim(prefer, certificate, score_from_dict(record["score"]))
 
 
 def _gap(prefer: str, certificate: Certificate | None, score: Mapping[str, Any]) -> float | None:
     """(value - bound) / value of the minimised quantity, for this plan's own value."""
     if certificate is None or certificate.bound is None:
         return None
-    value = float(score[{"throughput": "period_s", "latency": "latency_s", "energy": "energy_j"}[prefer]])
+    value = OBJECTIVES[prefer].read(score_from_dict(score))
     return max(0.0, (value - certificate.bound) / value) if value > 0 else 0.0
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from boards.errors import UnitError
 from boards.units import BYTES, ENERGY, RATE, TIME, Quantity
+from optimizer.cli_options import parse_share
+from optimizer.errors import LimitError
+from optimizer.preference import parse_preference
 
 __all__ = ["GRID_SCHEMA", "GridSpec", "LimitSpec", "SystemEntry"]
 
@@ -34,12 +37,31 @@ def _one_or_many(raw: Any) -> Any:
     return [raw] if isinstance(raw, str) else raw
 
 
+def _share(raw: Any) -> float:
+    if not isinstance(raw, str):
+        raise UnitError("not a usable share", expected="a text such as 1%", got=type(raw).__name__)
+    return parse_share(raw)
+
+
+def _preference(text: str) -> str:
+    """As `optimizer solve --prefer` takes it, but for the loss of accuracy: a grid names no sensitivity table."""
+    try:
+        found = parse_preference(text)
+    except LimitError as e:
+        raise UnitError(e.what, expected=e.expected, got=e.got) from e
+    if "accuracy-loss" in found.objectives:
+        raise UnitError("a sweep knows no loss of accuracy", expected="another objective", got=text)
+    return found.text
+
+
 _Time = Annotated[float, BeforeValidator(_above_zero(TIME))]
 _Rate = Annotated[float, BeforeValidator(_above_zero(RATE))]
 _Energy = Annotated[float, BeforeValidator(_above_zero(ENERGY))]
 _Size = Annotated[int, BeforeValidator(_above_zero(BYTES))]
 _Words = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-_Preference = Literal["throughput", "latency", "energy", "knee"]
+_Preference = Annotated[_Words, AfterValidator(_preference)]
+_Share = Annotated[float, BeforeValidator(_share)]
+_Names = Annotated[list[_Words], BeforeValidator(_one_or_many), Field(min_length=1)]
 _Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _Whole = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -64,8 +86,12 @@ class LimitSpec(_Spec):
     max_energy: _Energy | None = None
     max_ram: dict[str, _Size] = Field(default_factory=dict)
     max_flash: dict[str, _Size] = Field(default_factory=dict)
+    rate: _Rate | None = None
     pins: dict[str, _Words] = Field(default_factory=dict)
+    forbid: dict[str, _Names] = Field(default_factory=dict)
+    colocate: list[Annotated[list[_Words], Field(min_length=2)]] = Field(default_factory=list)
     max_boards: _Whole | None = None
+    max_link_bytes: _Size | None = None
 
 
 class GridSpec(_Spec):
@@ -80,6 +106,10 @@ class GridSpec(_Spec):
     seeds: Annotated[list[_Seed], BeforeValidator(_one_or_many), Field(min_length=1)] = [0]
     time_limit: _Time = 60.0
     batch: _Whole = 1
+    non_contiguous: bool = False
+    replicate: bool = False
+    gap: _Share = 0.0
+    reproducible: bool = False
 
     @model_validator(mode="before")
     @classmethod

@@ -45,8 +45,12 @@ def solved(case: Case, throughput_per_s: float = 50.0, energy_j: float = 0.2, ga
         "latency_s": 0.03,
         "energy_j": energy_j,
         "link_bytes": 77,
-        "memory_bytes": {board: memory | dict.fromkeys(("weights_bytes", "arena_bytes", "buffer_bytes"), 1000)},
+        "memory_bytes": {
+            board: memory | dict.fromkeys(("weights_bytes", "arena_bytes", "buffer_bytes", "runtime_bytes"), 1000)
+        },
         "occupancy_s": {},
+        "boards_used": 1,
+        "accuracy_loss": None,
     }
     certificate = {
         objective: {

@@ -77,6 +77,25 @@ def test_limits_of_boards_and_operators_are_read(tmp_path: Path) -> None:
     assert limits == Limits(max_ram_bytes={"left": 3 * 2**20}, max_flash_bytes={"right": 10**6}, pins={name: "left"})
 
 
+def test_options_and_restrictions_are_read_and_belong_to_the_key(tmp_path: Path) -> None:
+    small = grid(tmp_path, SMALL).cases[0]
+    a, b, c = (op.name for op in small.graph.operators[:3])
+    text = SMALL + (
+        f"limits:\n  - name: split\n    rate: 2/s\n    forbid: {{{a}: left, {b}: [left/cpu]}}\n"
+        f"    colocate: [[{a}, {c}]]\n"
+        "prefer: ['latency:5% > energy', 'throughput=0.5, energy=0.5', memory]\n"
+        "gap: 2%\nreproducible: true\nnon_contiguous: true\n"
+    )
+    first, *others = grid(tmp_path, text).cases
+    assert first.limits == Limits(forbids=((a, "left"), (b, "left/cpu")), colocations=((a, c),), rate_per_s=2.0)
+    assert (first.gap, first.reproducible, first.non_contiguous, first.replicate) == (0.02, True, True, False)
+    assert first.problem().non_contiguous
+    assert [case.prefer for case in (first, *others)] == ["latency:5%>energy", "throughput=0.5,energy=0.5", "memory"]
+    changed = [SMALL + line for line in ("gap: 2%\n", "reproducible: true\n", "non_contiguous: true\n")]
+    keys = {grid(tmp_path, t).cases[0].key for t in (SMALL, *changed, SMALL + "replicate: true\n")}
+    assert len(keys) == 5
+
+
 def test_paths_are_relative_to_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "bench.yaml").write_text(
@@ -116,7 +135,15 @@ def test_paths_are_relative_to_the_grid(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (SMALL + "limits:\n  - {name: a, pins: {nothing: left}}\n", ["grid.yaml:5, limits[0]", "optimizer inspect"]),
         (SMALL + "batch: 2\n", ["grid.yaml:2, models[0]", "batch is fixed"]),
-        (SMALL + "prefer: beauty\n", ["grid.yaml:4, prefer", "'throughput'", "beauty"]),
+        (SMALL + "prefer: beauty\n", ["grid.yaml:4, prefer", "throughput", "beauty"]),
+        (SMALL + "prefer: accuracy-loss\n", ["grid.yaml:4, prefer", "loss of accuracy"]),
+        (SMALL + "prefer: throughput=0.5,energy=x\n", ["grid.yaml:4, prefer", "energy=x"]),
+        (SMALL + "gap: 120%\n", ["grid.yaml:4, gap", "not a usable share"]),
+        (SMALL + "reproducible: often\n", ["grid.yaml:4, reproducible"]),
+        (SMALL + "non_contiguous: true\nreplicate: true\n", ["not both"]),
+        (SMALL + "limits:\n  - {name: a, rate: 5J}\n", ["grid.yaml:5, limits[0].rate", "unknown unit 'J'"]),
+        (SMALL + "limits:\n  - {name: a, colocate: [[x]]}\n", ["grid.yaml:5, limits[0].colocate[0]"]),
+        (SMALL + "limits:\n  - {name: a, forbid: {nothing: left}}\n", ["grid.yaml:5, limits[0]", "'nothing'"]),
         (SMALL + "seeds: [-1]\n", ["grid.yaml:4, seeds[0]", "got -1"]),
         (SMALL + "seeds: [1, 1]\n", ["grid.yaml:4, seeds[1]", "twice"]),
         (SMALL + "time_limit: 0s\n", ["grid.yaml:4, time_limit", "above zero"]),
