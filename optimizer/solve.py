@@ -19,6 +19,7 @@ from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
+from optimizer.search.label_dp import MAX_LABELS, label_front
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
@@ -36,6 +37,10 @@ _REFINE_SHARE = 0.35
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
+_REPRODUCIBLE_LABELS = 200_000
+"""Labels made for an exact front where no wall time counts: some ten seconds."""
+_FRONT_ROUNDING = 1e-6
+"""How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
 _UNCERTAINTY_SHARE = 0.5
@@ -81,7 +86,7 @@ def solve(
     check_objectives(run.objectives, problem)
     tell("cuts along the graph", 0.05)
     run.stage("order-DP", run.seed_pool)
-    tell("every way to cut in two", 0.1)
+    tell("the whole front, where it is cheap", 0.1)
     run.stage("exact front", run.enumerate)
     for number, objective in enumerate(run.objectives):
         tell(f"proving {objective}", 0.2 + 0.5 * number / len(run.objectives))
@@ -120,6 +125,7 @@ class _Run:
         self.pool = Pool(problem, self.objectives)
         self.bounds: dict[str, Bound] = {}
         self.exact = False
+        self.front_method = ""
         self.steps: list[PreferenceStep] = []
         self.stages: dict[str, float] = {}
 
@@ -147,7 +153,12 @@ class _Run:
         if self.problem.non_contiguous:
             return  # every way to cut in two is the contiguous plans only
         until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
-        self.exact = enumerate_front(self.pool, until) is not None
+        if enumerate_front(self.pool, until) is not None:
+            self.exact, self.front_method = True, "the whole front: every way to cut in two"
+            return
+        labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
+        if label_front(self.pool, until, max_labels=labels) is not None:
+            self.exact, self.front_method = True, "the whole front: label-DP"
 
     def _left(self) -> float:
         return max(0.0, self.deadline - self.clock.now())
@@ -157,6 +168,10 @@ class _Run:
 
     def prove(self, objective: str) -> None:
         """Time is shared out over the objectives still to be proven, with some kept for the refinement."""
+        if self.exact and self.pool.feasible():
+            least = self.pool.best_value(objective) * (1 - _FRONT_ROUNDING)
+            self.bounds[objective] = Bound(least, True, self.front_method, 0.0)
+            return
         still = len([o for o in self.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s

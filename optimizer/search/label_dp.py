@@ -1,0 +1,236 @@
+"""Label-DP: the whole Pareto front of contiguous plans, exactly, where the graph has few cuts.
+
+A contiguous plan is a chain of downsets, one more a segment, each segment on a processor of its own; on a chain of
+operators the downsets are simply the places to cut. A label is a beginning of such a plan: what has run, which
+processors are spent, where the tensors stand that are still needed, and its figures so far. Of two labels that leave
+the same things to do, one that is nowhere better is dropped, and so is a label that cannot lead past a plan already
+known. ``evaluate()`` scores what comes out: the front is called complete only where it confirms every figure that
+matters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.memory_plan import peaks_are_settled
+from optimizer.objectives import objective_values
+from optimizer.search.label_cuts import all_cuts, cuts_along_orders
+from optimizer.search.label_known import KnownFront
+from optimizer.search.label_lattice import Floats, Ints, Lattice
+from optimizer.search.label_steps import Labels, Steps, concatenated
+from optimizer.search.label_transfers import can_handle
+from optimizer.search.pool import Assignment, Pool
+
+__all__ = ["MAX_LABELS", "label_front", "label_seeds"]
+
+MAX_CUTS = 800
+MAX_PROCESSORS = 8
+MAX_LABELS = 3_000_000
+_HANDLED = ("throughput", "latency", "energy")
+_TIGHT = 1e-6
+_SMALL = 1e-12
+_BEAM = 24
+"""Labels kept a cut in the narrow search that finds plans to measure others by."""
+
+
+def label_front(pool: Pool, deadline: float, max_cuts: int = MAX_CUTS, max_labels: int = MAX_LABELS) -> int | None:
+    """Score every plan that may be on the front; the number of labels made.
+
+    None where this does not apply (see ``can_handle``; too many cuts or processors, other objectives, several segments
+    a processor), where time (time.monotonic) or room runs out, or where a plan falls short of its label and might
+    have hidden a better one. The pool then holds a front that is not known to be complete.
+    """
+    problem = pool.problem
+    if not _applies(pool):
+        return None
+    sets = all_cuts(problem, max_cuts)
+    if sets is None:
+        return None
+    lattice, made = Lattice(problem, sets), 0
+    for beam, merge in ((_BEAM, True), (None, True), (None, False)):
+        search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge))
+        if not search.run() or not search.score():
+            return None
+        made += search.made
+        if beam is None and search.settled():
+            return made if pool.feasible() else None
+    return None
+
+
+def label_seeds(pool: Pool, deadline: float, beam: int = _BEAM) -> Iterator[Assignment]:
+    """Assignments near the front: the labels of a narrow search over cuts along a few topological orders."""
+    if _applies(pool):
+        search = _Search(
+            pool, Lattice(pool.problem, cuts_along_orders(pool.problem)), _Effort(deadline, MAX_LABELS, beam, True)
+        )
+        if search.run():
+            yield from (assignment for _, assignment in search.ends())
+
+
+def _applies(pool: Pool) -> bool:
+    problem = pool.problem
+    return (
+        not problem.non_contiguous
+        and all(o in _HANDLED for o in pool.objectives)
+        and len(problem.processors) <= MAX_PROCESSORS
+        and can_handle(problem)
+    )
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """``beam``: labels kept a cut, None for all. ``merge``: whether labels rule each other out."""
+
+    deadline: float
+    max_labels: int
+    beam: int | None
+    merge: bool
+
+
+class _Search:
+    """One pass over the cuts."""
+
+    def __init__(self, pool: Pool, lattice: Lattice, effort: _Effort) -> None:
+        self.pool, self.lattice = pool, lattice
+        self.deadline, self.max_labels = effort.deadline, effort.max_labels
+        self.beam, self.merge = effort.beam, effort.merge
+        self.known = KnownFront(pool)
+        self.steps = Steps(pool.problem, lattice, self.known, pool.objectives)
+        self.kept: list[Labels | None] = [None] * lattice.m
+        self.made = 0
+        self.loose: list[tuple[float, float, float]] = []
+        """Figures of labels that their plans do not attain, or that break a limit."""
+
+    def run(self) -> bool:
+        """Make all labels; False when time or room runs out."""
+        coming: list[list[Labels]] = [[] for _ in range(self.lattice.m)]
+        coming[0].append(self.steps.begin())
+        for cut in range(self.lattice.m):
+            if not coming[cut]:
+                continue
+            labels = self._sifted(cut, concatenated(coming[cut]))
+            coming[cut] = []
+            self.kept[cut] = labels
+            if cut == self.lattice.m - 1:
+                break
+            for end, grown in self.steps.expand(cut, labels):
+                self.made += len(grown)
+                coming[end].append(grown)
+                if time.monotonic() > self.deadline or self.made > self.max_labels:
+                    return False
+        return True
+
+    def _sifted(self, cut: int, labels: Labels) -> Labels:
+        period, latency, energy = self.steps.bounds(cut, labels)
+        fine = np.flatnonzero(self.steps.promising(period, latency, energy))
+        if self.merge:
+            picked = labels.pick(fine)
+            fine = fine[_undominated(picked)]
+        if self.beam is not None and len(fine) > self.beam:
+            figures = np.stack([period[fine], latency[fine], energy[fine]], axis=1)
+            fine = fine[_spread(figures, self.beam)]
+        return labels.pick(fine)
+
+    def ends(self) -> Iterator[tuple[tuple[float, float, float], Assignment]]:
+        """Figures and assignment of the whole plans, most promising first."""
+        labels = self.kept[-1]
+        if labels is None or len(labels) == 0:
+            return
+        energy = self.steps.energy_j(labels.active_j, labels.used, labels.period_s)
+        figures = np.stack([labels.period_s, labels.latency_s, energy], axis=1)
+        if self.beam is not None:
+            figures_of = figures[:, [o in self.pool.objectives for o in _HANDLED]]
+            rows = _minimal(figures_of)
+        else:
+            rows = np.arange(len(labels))
+        scale = figures.min(axis=0) + _SMALL
+        order = np.argsort((figures[rows] / scale).sum(axis=1), kind="stable")
+        for row in rows[order].tolist():
+            period, latency, joules = figures[row].tolist()
+            yield (period, latency, joules), self._trace(labels, row)
+
+    def _trace(self, labels: Labels, row: int) -> Assignment:
+        sets, cut = self.lattice.sets, self.lattice.m - 1
+        assignment = np.zeros(sets.shape[1], dtype=np.int64)
+        while cut > 0:
+            before = int(labels.origin_cut[row])
+            assignment[sets[cut] & ~sets[before]] = int(labels.processor[row])
+            row, cut = int(labels.origin[row]), before
+            earlier = self.kept[cut]
+            if earlier is not None:
+                labels = earlier
+        return assignment
+
+    def score(self) -> bool:
+        """Score the whole plans that no known plan reaches; False at the deadline."""
+        objectives = self.pool.objectives
+        for figures, assignment in self.ends():
+            if time.monotonic() > self.deadline:
+                return False
+            if self.known.reaches(*(np.array([x]) for x in figures))[0]:
+                continue
+            plan = self.pool.score(assignment)
+            if plan is None:
+                continue
+            found = objective_values(plan.score, objectives)
+            if not plan.score.violations:
+                self.known.add(self.known.point(found))
+            promised = [x for o, x in zip(_HANDLED, figures, strict=True) if o in objectives]
+            values = [x for o in _HANDLED for p, x in zip(objectives, found, strict=True) if o == p]
+            short = any(f > p * (1 + _TIGHT) + _SMALL for f, p in zip(values, promised, strict=True))
+            hides = self.merge and bool(plan.score.violations)
+            if short or hides or not peaks_are_settled(self.pool.problem, plan):
+                self.loose.append(figures)
+        return True
+
+    def settled(self) -> bool:
+        """Whether known plans reach everything that labels promised and their plans did not keep."""
+        return all(self.known.reaches(*(np.array([x]) for x in figures))[0] for figures in self.loose)
+
+
+def _undominated(labels: Labels) -> Ints:
+    """Positions of the labels that no other with the same tensors waiting makes superfluous."""
+    kept: list[Ints] = []
+    figures = np.concatenate(
+        [np.stack([labels.period_s, labels.active_j, labels.latency_s], axis=1), labels.finish_s, labels.load_s], axis=1
+    )
+    moving = figures.max(axis=0, initial=-np.inf) > figures.min(axis=0, initial=np.inf)
+    figures = figures[:, moving]
+    counts = np.array([int(s).bit_count() for s in labels.spent])
+    for number in np.unique(labels.waiting).tolist():
+        rows = np.flatnonzero(labels.waiting == number)
+        rows = rows[np.lexsort((figures[rows].sum(axis=1), counts[rows]))]
+        while len(rows):
+            first, rows = rows[0], rows[1:]
+            kept.append(first)
+            worse = (figures[rows] >= figures[first] - _SMALL * np.abs(figures[first])).all(axis=1)
+            worse &= (labels.spent[first] & ~labels.spent[rows]) == 0
+            worse &= (labels.used[first] & ~labels.used[rows]) == 0
+            rows = rows[~worse]
+    return np.array(kept, dtype=np.int64)
+
+
+def _minimal(figures: Floats) -> Ints:
+    """Positions of the rows that no other row is as good as."""
+    rows = np.lexsort(figures.T[::-1])
+    kept = []
+    while len(rows):
+        first, rows = rows[0], rows[1:]
+        kept.append(first)
+        rows = rows[~(figures[rows] >= figures[first]).all(axis=1)]
+    return np.array(kept, dtype=np.int64)
+
+
+def _spread(figures: Floats, count: int) -> Ints:
+    """Positions of about ``count`` rows, the best by evenly spread weights of the figures."""
+    least = figures.min(axis=0)
+    share = figures / np.where(least > 0, least, 1.0)
+    steps = [(a, b, 4 - a - b) for a in range(5) for b in range(5 - a)]
+    weights = np.array(steps, dtype=np.float64) / 4
+    values = share @ weights.T
+    best = np.argsort(values, axis=0, kind="stable")
+    return np.unique(best[: max(1, count // 5)].reshape(-1))

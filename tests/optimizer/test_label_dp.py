@@ -1,0 +1,157 @@
+"""Label-DP: whole fronts against brute force, on chains and on graphs that branch."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.objectives import objective_values
+from optimizer.plan import Front
+from optimizer.problem import Limits, Problem
+from optimizer.search.label_cuts import all_cuts, cuts_along_orders, topological_orders
+from optimizer.search.label_dp import label_front, label_seeds
+from optimizer.search.pool import Pool
+from optimizer.solve import SolveOptions, solve
+from tests.optimizer.builders import make_graph, random_problem
+
+ALL = ("throughput", "latency", "energy")
+WHICH = (ALL, ALL[:2], ("throughput", "energy"), ("latency", "energy"))
+KINDS = ("mesh", "line", "switch", "shared")
+
+
+def random_chain(seed: int, n: int, k: int, kind: str, limits: Limits | None = None) -> Problem:
+    rng = random.Random(seed)
+    sizes = [rng.choice([10, 100, 300, 1000]) for _ in range(n + 1)]
+    graph = make_graph([(i, i + 1) for i in range(n - 1)], n, sizes, [rng.choice([0, 50, 200]) for _ in range(n)])
+    return replace(random_problem(seed, n, k, kind, limits), graph=graph)
+
+
+def brute_force(problem: Problem, objectives: tuple[str, ...]) -> Pool:
+    pool = Pool(problem, objectives)
+    for choice in itertools.product(range(len(problem.processors)), repeat=len(problem.graph.operators)):
+        pool.score(np.array(choice))
+    return pool
+
+
+def values(pool: Pool) -> list[tuple[float, ...]]:
+    return sorted(objective_values(p.score, pool.objectives) for p in pool.front())
+
+
+def same(found: list[tuple[float, ...]], truth: list[tuple[float, ...]]) -> bool:
+    return len(found) == len(truth) and np.allclose(found, truth, rtol=1e-9, atol=0.0)
+
+
+def label(problem: Problem, objectives: tuple[str, ...]) -> tuple[Pool, int | None]:
+    pool = Pool(problem, objectives)
+    return pool, label_front(pool, time.monotonic() + 60)
+
+
+@pytest.mark.parametrize("objectives", WHICH)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_front_of_a_chain_is_the_brute_force_front(kind: str, k: int, objectives: tuple[str, ...]) -> None:
+    for seed in range(3):
+        problem = random_chain(100 * k + seed, 8 - k, k, kind)
+        pool, made = label(problem, objectives)
+        assert made is not None
+        assert same(values(pool), values(brute_force(problem, objectives)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_branches_leave_the_front_complete_it_is_the_brute_force_front(kind: str) -> None:
+    complete = 0
+    for seed in range(12):
+        problem = random_problem(seed, 6, 2 + seed % 2, kind)
+        for objectives in WHICH[1:3]:
+            pool, made = label(problem, objectives)
+            if made is not None:
+                complete += 1
+                assert same(values(pool), values(brute_force(problem, objectives)))
+    assert complete >= 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_limits_never_make_a_front_wrong(kind: str) -> None:
+    complete = 0
+    for seed in range(12):
+        rng = random.Random(seed)
+        limits = Limits(max_ram_bytes={f"b{i}": rng.choice([600, 1500, 3000, 6000]) for i in range(2)})
+        problem = random_chain(seed, 6, 2, kind, limits)
+        pool, made = label(problem, ALL)
+        if made is not None:
+            complete += 1
+            assert same(values(pool), values(brute_force(problem, ALL)))
+    assert complete >= 2
+
+
+def test_limits_on_figures_boards_and_places_are_kept() -> None:
+    for seed in range(3):
+        free = random_chain(seed, 5, 3, "mesh")
+        front = brute_force(free, ALL).front()
+        middle = front[len(front) // 2].score
+        for limits in (
+            Limits(max_latency_s=middle.latency_s, max_boards=2),
+            Limits(max_energy_j=middle.energy_j, pins={"op1": "b0"}),
+            Limits(min_throughput_per_s=middle.throughput_per_s, colocations=(("op0", "op3"),)),
+            Limits(rate_per_s=0.9 * middle.throughput_per_s, forbids=(("op4", "b1"),)),
+        ):
+            problem = replace(free, limits=limits)
+            truth = values(brute_force(problem, ALL))
+            pool, made = label(problem, ALL)
+            assert same(values(pool), truth)
+            assert (made is not None) == bool(truth)
+
+
+def test_what_the_figures_do_not_cover_is_declined() -> None:
+    assert label(random_chain(1, 5, 2, "polled"), ALL)[1] is None
+    assert label(replace(random_chain(1, 5, 2, "mesh"), non_contiguous=True), ALL)[1] is None
+    assert label_front(Pool(random_problem(3, 7, 2)), time.monotonic() + 60, max_cuts=3) is None
+    assert label_front(Pool(random_chain(1, 5, 2, "mesh")), time.monotonic() - 1) is None
+    assert label_front(Pool(random_chain(1, 5, 2, "mesh")), time.monotonic() + 60, max_labels=3) is None
+
+
+def test_all_cuts_are_the_downsets() -> None:
+    graph = random_problem(5, 6, 2).graph
+    needs = [{t.producer for t in graph.tensors if v in t.consumers and t.producer is not None} for v in range(6)]
+    truth = {
+        bits for bits in itertools.product((False, True), repeat=6)
+        if all(bits[u] for v in range(6) if bits[v] for u in needs[v])
+    }  # fmt: skip
+    found = all_cuts(random_problem(5, 6, 2), 1000)
+    assert found is not None
+    assert {tuple(row) for row in found.tolist()} == truth
+    assert len(found) == len(truth)
+
+
+def test_cuts_along_orders_are_downsets_with_both_ends() -> None:
+    problem = random_problem(4, 30, 2)
+    edges = [(t.producer, c) for t in problem.graph.tensors if t.producer is not None for c in t.consumers]
+    for order in topological_orders(problem):
+        place = np.argsort(order)
+        assert all(place[u] < place[v] for u, v in edges)
+    cuts = cuts_along_orders(problem, places=8)
+    assert {0, 30} <= set(cuts.sum(axis=1).tolist())
+    assert all(not (cuts[:, v] & ~cuts[:, u]).any() for u, v in edges)
+
+
+def test_seeds_are_whole_assignments_within_the_limits() -> None:
+    problem = random_problem(2, 12, 3)
+    pool = Pool(problem)
+    seeds = list(label_seeds(pool, time.monotonic() + 60))
+    assert seeds
+    for seed in seeds:
+        plan = pool.score(seed)
+        assert plan is not None and not plan.score.violations
+
+
+def test_solve_takes_the_exact_front_of_a_chain_and_says_so() -> None:
+    front = solve(random_chain(7, 6, 3, "switch"), SolveOptions(time_limit_s=30))
+    assert isinstance(front, Front)
+    assert all(c.status == "proven" and "label-DP" in c.method for c in front.certificates.values())
+    assert all(p.status.startswith("proven (") for p in front.plans)
+    assert "NSGA-II" not in front.stages
