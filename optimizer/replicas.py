@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from boards.board import Board
 from optimizer.plan import Segment, Transfer
 from optimizer.problem import Problem
 
@@ -63,8 +64,12 @@ def alike(problem: Problem, p: int, q: int) -> bool:
         and bool(tables.boundary_s_per_byte[p] == tables.boundary_s_per_byte[q])
         and bool(tables.segment_s[p] == tables.segment_s[q])
         and one.processor == replace(two.processor, name=one.processor.name)
-        and (one.board.weights_in, one.board.in_place) == (two.board.weights_in, two.board.in_place)
+        and _runtime(one.board) == _runtime(two.board)
     )
+
+
+def _runtime(board: Board) -> tuple[object, ...]:
+    return board.runtime, board.runtime_ram_bytes, board.weights_in, board.in_place
 
 
 def replica_faults(problem: Problem, segments: Sequence[Segment]) -> Iterator[str]:

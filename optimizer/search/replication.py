@@ -101,9 +101,9 @@ def inherited(problem: Problem, bounds: Mapping[str, Bound]) -> dict[str, Bound]
     found = {}
     for objective, bound in bounds.items():
         if objective == "throughput":
-            found[objective] = Bound(_shared_out_s(problem), False, "work shared out over all boards", bound.seconds)
+            found[objective] = Bound(_shared_out_s(problem), True, "work shared out over all boards", bound.seconds)
         elif objective == "energy" or not free:
-            found[objective] = Bound(simple_bound(problem, objective), False, "what every plan needs", bound.seconds)
+            found[objective] = Bound(simple_bound(problem, objective), True, "what every plan needs", bound.seconds)
         else:
             found[objective] = bound
     return found
@@ -135,8 +135,11 @@ def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
     ways, every = configurations(problem)
     contiguous = contiguous or Bound(0.0, False, "", 0.0)
     least = _Least(contiguous.value, contiguous.complete)
-    cases = [(simple_bound(r.problem, "throughput"), way) for way in ways if (r := relax_sets(problem, way))]
-    cases.sort()
+    cases = _cases(problem, ways)
+    tried: dict[Configuration, set[bytes]] = {way: set() for _, way in cases}
+    for number, (quick_s, way) in enumerate(cases):
+        if quick_s < _goal_s(pool) and (budget.left_s > 0 or number < _TRIED):
+            _seed(pool, relax_sets(problem, way), tried[way])
     for number, (quick_s, way) in enumerate(cases):
         goal_s = _goal_s(pool)
         relaxed = relax_sets(problem, way, goal_s)
@@ -147,8 +150,8 @@ def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
         else:
             seconds = budget.left_s / (len(cases) - number)
             case = replace(budget, deadline=budget.clock.now() + seconds)
-            found = _close(pool, relaxed, case, quick_s)
-            least.take(min(found.value, goal_s), complete=found.complete)
+            found = _close(pool, relaxed, case, quick_s, tried[way])
+            least.take(max(quick_s, min(found.value, goal_s)), complete=found.complete)
     method = f"{contiguous.method}; with replicas: every set of identical boards as one fast board ({len(ways)})"
     if not every:
         least.take(_shared_out_s(problem), complete=False)
@@ -162,21 +165,31 @@ def _goal_s(pool: Pool) -> float:
     return min(pool.best_value("throughput") * (1 - _CLOSE), math.inf if limit is None else limit * (1 + _CLOSE))
 
 
-def _close(pool: Pool, relaxed: Relaxed, budget: Budget, quick_s: float) -> Bound:
-    """Try the best plans of the relaxed problem as real ones, and bound their period."""
+def _cases(problem: Problem, ways: Sequence[Configuration]) -> list[tuple[float, Configuration]]:
+    """Ways that some plan may take, each with a bound that costs nothing; the most promising first."""
+    shared_s = _shared_out_s(problem)
+    relaxed = [(way, relax_sets(problem, way)) for way in ways]
+    return sorted((max(shared_s, simple_bound(r.problem, "throughput")), way) for way, r in relaxed if r is not None)
+
+
+def _seed(pool: Pool, relaxed: Relaxed | None, tried: set[bytes]) -> Pool | None:
+    """Score what cuts along a few orders of the operators give; the pool of the relaxed problem."""
+    if relaxed is None:
+        return None
     inner = Pool(relaxed.problem, ("throughput",))
     for assignment in order_dp_candidates(relaxed.problem, ("throughput",)):
         inner.score(assignment)
-    tried: set[bytes] = set()
     _try(pool, relaxed, inner, tried)
-    bound = prove_period(inner, budget)
-    if bound is None:
-        bound = Bound(quick_s, False, "", 0.0)
+    return inner
+
+
+def _close(pool: Pool, relaxed: Relaxed, budget: Budget, quick_s: float, tried: set[bytes]) -> Bound:
+    """Try the best plans of the relaxed problem as real ones, and bound their period."""
+    inner = _seed(pool, relaxed, tried) or Pool(relaxed.problem, ("throughput",))
+    bound = prove_period(inner, budget) or Bound(quick_s, False, "", 0.0)
     if not bound.complete and fits_cpsat(relaxed.problem):
         bound = prove(inner, "throughput", budget, max(quick_s, bound.value))
     _try(pool, relaxed, inner, tried)
-    if len(relaxed.problem.processors) == 1:
-        return Bound(min(p.score.period_s for p in inner.seen()), True, bound.method, bound.seconds)
     return bound
 
 
