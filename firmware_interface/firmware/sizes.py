@@ -26,7 +26,7 @@ def main() -> None:
         f = figures(elf, cross)
         arena = f["memory_arena_end"] - f["memory_bss_end"]
         sys.stdout.write(
-            f"{elf.parent.name:16}{f['text']:8}{f.get('data', 0):8}{f['bss']:8}{arena:10}"
+            f"{elf.parent.name:16}{f['text']:8}{f.get('data', 0):8}{f['bss'] + f['kept']:8}{arena:10}"
             f"   {f['memory_flash_used']} of {f['memory_flash_bytes']}\n"
         )
 

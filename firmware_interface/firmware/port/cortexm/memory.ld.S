@@ -23,7 +23,13 @@ SECTIONS {
         . += STACK_BYTES;
         memory_stack_end = .;
     } > RAM
-    .retained (NOLOAD) : ALIGN(8) { *(.retained) } > RAM
+    .kept (NOLOAD) : {
+        memory_kept = .;
+        *(.ram_vectors) /* first: behind the stack they are aligned without a gap */
+        *(.retained)
+        . = ALIGN(8);
+        memory_kept_end = .;
+    } > RAM
     .data : ALIGN(8) {
         memory_data = .;
         *(.fast*)

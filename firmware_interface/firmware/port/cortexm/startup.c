@@ -4,7 +4,7 @@
 #include "uart.h"
 
 extern uint8_t memory_stack[], memory_stack_end[], memory_data[], memory_data_end[], memory_bss[], memory_bss_end[];
-extern uint8_t memory_arena_end[];
+extern uint8_t memory_arena_end[], memory_kept[], memory_kept_end[];
 extern const uint8_t memory_data_from[], memory_ram_bytes[], memory_flash_bytes[], memory_flash_used[];
 
 int main(void);
@@ -31,7 +31,7 @@ static struct retained kept RETAINED;
 static volatile uint32_t wraps;
 
 /* In RAM, because flash may be busy when an interrupt comes. */
-static handler *vectors[CORE_VECTORS + BOARD_INTERRUPTS] __attribute__((aligned(512)));
+static handler *vectors[CORE_VECTORS + BOARD_INTERRUPTS] __attribute__((section(".ram_vectors"), aligned(512)));
 
 struct retained *port_retained(void) { return &kept; }
 
@@ -153,7 +153,7 @@ void port_memory(struct port_memory *memory) {
     while (at < memory_stack_end && *at == PAINT) at++;
     memory->ram_limit = (uint32_t)(uintptr_t)memory_ram_bytes;
     memory->data = (uint32_t)(memory_data_end - memory_data);
-    memory->bss = (uint32_t)(memory_bss_end - memory_bss) + sizeof kept;
+    memory->bss = (uint32_t)(memory_bss_end - memory_bss + memory_kept_end - memory_kept);
     memory->stack = (uint32_t)(memory_stack_end - memory_stack);
     memory->stack_used = (uint32_t)(memory_stack_end - at);
     memory->flash_limit = (uint32_t)(uintptr_t)memory_flash_bytes;

@@ -1,0 +1,49 @@
+"""Emulated boards: how QEMU is started for each board type that the firmware has a port for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["QEMU_BOARDS", "QemuBoard", "qemu_command"]
+
+QEMU = "qemu-system-arm"
+
+
+@dataclass(frozen=True)
+class QemuBoard:
+    """A machine of QEMU's, and where its firmware looks for the chip's number."""
+
+    machine: str
+    uid_address: int
+    instructions_shift: int = 5
+    """2 ** shift nanoseconds of guest time an instruction (``-icount``)."""
+
+
+# The addresses are UID_AT of firmware/boards.mk.
+QEMU_BOARDS: dict[str, QemuBoard] = {
+    "mps2-an386": QemuBoard("mps2-an386", 0x21F00000),
+    "mps2-an500": QemuBoard("mps2-an500", 0x60F00000),
+    "mps3-an547": QemuBoard("mps3-an547", 0x31200000),
+    "lm3s6965evb": QemuBoard("lm3s6965evb", 0x2000FFE0),
+    "netduinoplus2": QemuBoard("netduinoplus2", 0x2002FFE0),
+}
+
+
+def qemu_command(
+    board: str, firmware: Path, *, uid: int, serial: Sequence[str], align: bool = False, program: str = QEMU
+) -> list[str]:
+    """The command that starts a board.
+
+    ``serial`` are QEMU's character devices of UART 0, 1, 2, for instance
+    ``unix:/run/u0,server=on,wait=off``. With ``align`` the guest's clock keeps to the wall's, which boards that
+    work together need. Raises KeyError for a board without an emulator.
+    """
+    known = QEMU_BOARDS[board]
+    icount = f"shift={known.instructions_shift},align={'on' if align else 'off'},sleep=on"
+    lines = [part for device in serial for part in ("-serial", device)]
+    return [
+        program, "-M", known.machine, "-kernel", str(firmware), "-display", "none", "-monitor", "none", "-nodefaults",
+        "-device", f"loader,addr={known.uid_address:#x},data={uid:#x},data-len=8", "-icount", icount, *lines,
+    ]  # fmt: skip
