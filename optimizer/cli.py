@@ -70,6 +70,12 @@ def cli(debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="What operators lose in accuracy by precision (CSV or JSON: operator, precision, loss).",
 )
+@click.option(
+    "--precision",
+    multiple=True,
+    metavar="BOARD=fp32|int8|any",
+    help="Precisions among which to choose for a board's processors (default: fp32, else its first). Can be repeated.",
+)
 @limit_options
 @click.option("--non-contiguous", is_flag=True, help="Let a processor be revisited: several segments each.")
 @click.option("--replicate", is_flag=True, help="Let identical boards take alternate frames of a segment.")
@@ -98,7 +104,7 @@ def cli(debug: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan (or why there is none) as JSON on stdout.")
 def solve(
     model: str, system: str, costs: Path | None, out: Path, prefer: str, objectives: str,
-    sensitivity: Path | None, limits: Limits,
+    sensitivity: Path | None, precision: tuple[str, ...], limits: Limits,
     non_contiguous: bool, replicate: bool, batch: int, seed: int, time_limit: float, workers: int | None, gap: float,
     reproducible: bool, start: Path | None, cost_uncertainty: float | None, as_json: bool,
 ) -> None:  # fmt: skip
@@ -123,7 +129,7 @@ def solve(
     request = SolveRequest(
         model, system, costs, limits, _objectives(objectives), prefer, seed, time_limit, batch, workers,
         non_contiguous, gap, reproducible, keep_on_interrupt=True, replicate=replicate, start=start,
-        sensitivity=sensitivity, cost_uncertainty=cost_uncertainty,
+        sensitivity=sensitivity, cost_uncertainty=cost_uncertainty, precisions=precision,
     )  # fmt: skip
     make_folder(out)
     with _progress() as tell:

@@ -24,6 +24,7 @@ from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
 from optimizer.plan_io import front_to_dict, plan_to_dict, versions, write_json
+from optimizer.precision import parse_precisions, settled
 from optimizer.preference import parse_preference
 from optimizer.problem import Limits, Problem
 from optimizer.report_data import Baseline, Measured, ReportData
@@ -73,13 +74,15 @@ class SolveRequest:
     """Share by which every cost may be wrong."""
     sensitivity: Path | Sensitivity | None = None
     """What operators lose in accuracy; needed where accuracy-loss is an objective or a limit."""
+    precisions: tuple[str, ...] = ()
+    """Allowed precisions, each as "board=int8", "board=fp32|int8" or "board=any"."""
     replicate: bool = False
     """Whether identical boards may take alternate frames of a segment."""
 
 
 @dataclass(frozen=True)
 class SolveResult:
-    """``outcome`` is a front, or the reason why there is none."""
+    """``outcome`` is a front, or the reason why there is none. ``problem``: at the chosen plan's precisions."""
 
     problem: Problem
     outcome: Front | Infeasible | NothingFound
@@ -106,7 +109,8 @@ def make_problem(request: SolveRequest) -> Problem:
     losses = request.sensitivity
     if losses is not None and not isinstance(losses, Sensitivity):
         losses = load_sensitivity(losses)
-    return Problem(graph, system, costs, request.limits, request.non_contiguous, losses, request.replicate)
+    precisions = parse_precisions(request.precisions, system)
+    return Problem(graph, system, costs, request.limits, request.non_contiguous, losses, request.replicate, precisions)
 
 
 def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:
@@ -118,7 +122,10 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
         request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap,
         request.reproducible, request.keep_on_interrupt, start, request.cost_uncertainty,
     )  # fmt: skip
-    return SolveResult(problem, solve(problem, options, progress))
+    outcome = solve(problem, options, progress)
+    if isinstance(outcome, Front):
+        problem = settled(problem, outcome.plans[outcome.chosen])
+    return SolveResult(problem, outcome)
 
 
 def _check(request: SolveRequest) -> None:

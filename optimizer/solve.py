@@ -13,6 +13,7 @@ from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.memory_plan import with_arenas
 from optimizer.objectives import DEFAULT_OBJECTIVES, check_objectives, held, objective_values
 from optimizer.plan import Front, Plan, PreferenceStep
+from optimizer.precision import solve_choices
 from optimizer.preference import choose, parse_preference, within
 from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
@@ -82,6 +83,8 @@ def solve(
     """
     options = options or SolveOptions()
     tell = progress or (lambda text, share: None)
+    if any(len(allowed) > 1 for allowed in problem.precision_choices):
+        return solve_choices(problem, options, partial(solve, progress=progress))
     run = _Run(problem, options)
     check_objectives(run.objectives, problem)
     tell("cuts along the graph", 0.05)

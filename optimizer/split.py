@@ -37,6 +37,7 @@ from optimizer.split_manifest import (
     manifest_json,
 )
 from optimizer.split_models import build_submodel, link_data, whole_model
+from optimizer.split_precision import check_precisions
 
 __all__ = ["Bundle", "Crossing", "crossings", "load_bundle", "split", "split_plan"]
 
@@ -83,6 +84,7 @@ def split(
     """Write the bundle for the plan and return it. ``graph`` was loaded from the same file as ``model``."""
     _same_model(graph, model)
     _without_replicas(plan)
+    check_precisions(graph, model, plan)
     found = crossings(graph, plan.segments)
     _transfers_fit(graph, plan, found)
     order = _running_order(plan.segments, found)

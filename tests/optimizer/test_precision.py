@@ -1,0 +1,186 @@
+"""Precision of processors as a decision: against brute force over all vectors of precisions and all assignments."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.cost_models.roofline import roofline_costs
+from optimizer.errors import CostError, LimitError, PlanError
+from optimizer.infeasible import Infeasible
+from optimizer.objectives import objective_values
+from optimizer.onnx_model import load_graph
+from optimizer.plan import Front, Plan
+from optimizer.plan_io import load_plan
+from optimizer.precision import choices, parse_precisions, settled
+from optimizer.problem import Limits, Problem
+from optimizer.request import SolveRequest, solve_request, write_results
+from optimizer.search.pool import Pool, dominates
+from optimizer.solve import SolveOptions, solve
+from optimizer.split import split_plan
+from optimizer.verify import verify
+from tests.optimizer.onnx_builders import line_of_boards
+from tests.optimizer.plan_files import branched_model
+from tests.optimizer.precision_samples import mixed_problem
+
+SEEDS = st.integers(0, 10**6)
+KINDS = st.sampled_from(["mesh", "line", "shared"])
+
+
+def free(seed: int, n: int = 5, k: int = 2, kind: str = "mesh", limits: Limits | None = None) -> Problem:
+    """Every processor may work at int8 or fp32."""
+    problem = mixed_problem(seed, n=n, k=k, kind=kind, limits=limits, precisions="both")
+    return replace(problem, precisions_allowed={ref.key: ("fp32", "int8") for ref in problem.processors})
+
+
+def brute_force(problem: Problem, objectives: tuple[str, ...]) -> list[Plan]:
+    """Every feasible plan at every vector of precisions."""
+    k, n = len(problem.processors), len(problem.graph.operators)
+    found = []
+    for vector in itertools.product(*problem.precision_choices):
+        keys = [ref.key for ref in problem.processors]
+        at = replace(problem, precisions_allowed={key: (p,) for key, p in zip(keys, vector, strict=True)})
+        pool = Pool(at, objectives)
+        for places in itertools.product(range(k), repeat=n):
+            pool.score(np.array(places))
+        found += pool.feasible()
+    return found
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=SEEDS, kind=KINDS, k=st.integers(1, 2), revisits=st.booleans())
+def test_every_objective_is_proven_over_all_precisions(seed: int, kind: str, k: int, revisits: bool) -> None:
+    problem = replace(free(seed, k=k, kind=kind), non_contiguous=revisits)
+    objectives = ("energy", "link-bytes", "accuracy-loss")
+    front = solve(problem, SolveOptions(objectives=objectives, prefer="energy", time_limit_s=8.0, workers=1))
+    assert isinstance(front, Front)
+    everything = brute_force(problem, objectives)
+    for objective, found in front.certificates.items():
+        best = min(objective_values(p.score, [objective])[0] for p in everything)
+        assert found.bound is None or found.bound <= best * (1 + 1e-9)
+        if objective != "energy" or not revisits:
+            assert found.status == "proven"
+            assert found.value == pytest.approx(best, rel=1e-4, abs=1e-12)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS, kind=KINDS)
+def test_the_front_over_all_precisions_is_the_brute_force_front(seed: int, kind: str) -> None:
+    problem = free(seed, kind=kind)
+    objectives = ("throughput", "energy", "accuracy-loss")
+    front = solve(problem, SolveOptions(objectives=objectives, time_limit_s=20.0, workers=1))
+    assert isinstance(front, Front)
+    rows = {objective_values(p.score, objectives) for p in brute_force(problem, objectives)}
+    truth = sorted(r for r in rows if not any(dominates(other, r) for other in rows))
+    found = sorted(objective_values(p.score, objectives) for p in front.plans)
+    assert np.allclose(found, truth, rtol=1e-9)
+    for plan in front.plans:  # each plan is scored as the problem at its own precisions says
+        assert Pool(settled(problem, plan)).add(plan).score.energy_j == pytest.approx(plan.score.energy_j)
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=SEEDS, kind=KINDS)
+def test_an_order_of_preference_is_proven_over_all_precisions(seed: int, kind: str) -> None:
+    problem = free(seed, kind=kind)
+    options = SolveOptions(objectives=("energy",), prefer="accuracy-loss:50%>energy", time_limit_s=12.0, workers=1)
+    front = solve(problem, options)
+    assert isinstance(front, Front)
+    everything = brute_force(problem, ("accuracy-loss", "energy"))
+    least = min(p.score.accuracy_loss or 0.0 for p in everything)
+    allowed = [p for p in everything if (p.score.accuracy_loss or 0.0) <= least * 1.5 * (1 + 1e-9)]
+    best = min(p.score.energy_j for p in allowed)
+    assert front.steps[1].certificate.status == "proven"
+    assert front.steps[1].certificate.value == pytest.approx(best, rel=1e-4)
+    assert front.plans[front.chosen].score.energy_j == pytest.approx(best, rel=1e-4)
+
+
+def test_a_processor_works_at_one_precision_and_the_plan_says_which() -> None:
+    problem = free(5, k=3)
+    front = solve(problem, SolveOptions(time_limit_s=8.0, workers=1))
+    assert isinstance(front, Front)
+    for plan in front.plans:
+        at = {s.processor: {x.precision for x in plan.segments if x.processor == s.processor} for s in plan.segments}
+        assert all(len(precisions) == 1 for precisions in at.values())
+        problem_of_plan = settled(problem, plan)
+        for s in plan.segments:
+            assert problem_of_plan.precisions[problem_of_plan.processor_index[s.processor]] == s.precision
+
+
+def int8_costs_energy(folder: Path) -> SolveRequest:
+    """Two boards on which int8 is faster, but takes more energy."""
+    system = line_of_boards(2)
+    rates = {"fp32": 1e6, "int8": 4e6}
+    boards = tuple(
+        replace(b, processors=tuple(replace(p, macs_per_s=rates) for p in b.processors)) for b in system.boards
+    )
+    system = replace(system, boards=boards)
+    path = branched_model(folder)
+    table = roofline_costs(load_graph(path), system)
+    rows = {k: replace(c, energy_j=c.energy_j * (9 if k[2] == "int8" else 1)) for k, c in table.operators.items()}
+    return SolveRequest(
+        path, system, replace(table, operators=rows), time_limit_s=10.0, precisions=("b0=any", "b1=any")
+    )
+
+
+def test_a_plan_file_keeps_its_precisions_and_its_word(tmp_path: Path) -> None:
+    result = solve_request(int8_costs_energy(tmp_path))
+    assert isinstance(result.outcome, Front)
+    files = write_results(result, tmp_path)
+    loaded = load_plan(files.plan)
+    assert {s.precision for s in loaded.plan.segments} == {"int8"}
+    assert loaded.problem.precisions == result.problem.precisions
+    assert all(c.plan_class.endswith("any allowed precision of a processor") for c in loaded.certificates.values())
+    checks = verify(loaded).checks
+    assert [c.text for c in checks if c.holds is False] == []
+    assert {s.precision for p in result.outcome.plans for s in p.segments} == {"fp32", "int8"}
+
+
+def test_splitting_refuses_what_the_model_file_does_not_have(tmp_path: Path) -> None:
+    request = int8_costs_energy(tmp_path)
+    files = write_results(solve_request(request), tmp_path)
+    with pytest.raises(PlanError, match="planned at int8, which the model file does not have"):
+        split_plan(files.plan, tmp_path / "bundle")
+    files = write_results(solve_request(replace(request, precisions=("b0=fp32",))), tmp_path)
+    assert split_plan(files.plan, tmp_path / "bundle").segments
+
+
+def test_infeasible_at_every_precision_is_infeasible() -> None:
+    outcome = solve(free(5, limits=Limits(max_latency_s=1e-9)), SolveOptions(time_limit_s=6.0, workers=1))
+    assert isinstance(outcome, Infeasible)
+    assert "each of 4 choices of precision" in outcome.method
+
+
+def test_too_many_combinations_are_refused() -> None:
+    with pytest.raises(LimitError, match="128 combinations"):
+        solve(free(1, n=3, k=7), SolveOptions(time_limit_s=1.0))
+
+
+def test_all_choices_come_once() -> None:
+    vectors = [p.precisions for p in choices(free(1, n=3, k=3))]
+    assert len(set(vectors)) == len(vectors) == 8
+    assert vectors[0] == ("fp32",) * 3
+
+
+def test_precisions_are_named_by_board_or_processor() -> None:
+    system = free(0).system
+    assert parse_precisions(["b0=any", "b1/cpu=int8"], system) == {"b0/cpu": ("int8", "fp32"), "b1/cpu": ("int8",)}
+    assert parse_precisions(["b0=fp32|int8"], system) == {"b0/cpu": ("fp32", "int8")}
+
+
+@pytest.mark.parametrize("text", ["b9=int8", "b0", "b0=", "b0=fp16", "b0=int8|", "=int8"])
+def test_bad_precisions_are_refused(text: str) -> None:
+    with pytest.raises(LimitError, match="--precision"):
+        parse_precisions([text], free(0).system)
+
+
+def test_rows_of_every_allowed_precision_must_be_there() -> None:
+    problem = free(0)
+    rows = {key: cost for key, cost in problem.costs.operators.items() if key != ("op2", "b1/cpu", "int8")}
+    with pytest.raises(CostError, match="op2 on b1/cpu at int8"):
+        replace(problem, costs=replace(problem.costs, operators=rows))
