@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from boards.board import Link
 from optimizer.plan import Hop, Segment, Slot, Transfer
 from optimizer.problem import Problem
 from optimizer.replicas import carried, frames_of_turn, segments_of_frame
@@ -16,10 +15,8 @@ from optimizer.replicas import carried, frames_of_turn, segments_of_frame
 __all__ = [
     "Events",
     "UnroutableError",
-    "activity_of_hop",
     "build_events",
     "build_transfers",
-    "segment_compute_s",
     "served",
 ]
 
@@ -57,10 +54,6 @@ class Events:
     rings: tuple[int, ...] = ()
     """By transfer the frames that it carries in a turn: so many of ``depth_arcs`` follow each other, one a frame.
     Empty where one frame is a turn."""
-
-
-def activity_of_hop(label: str, link: str) -> str:
-    return f"hop:{label}@{link}"
 
 
 def build_transfers(
@@ -137,147 +130,20 @@ def _tree(
     return tuple(hops.values()), tuple(boards)
 
 
-def segment_compute_s(problem: Problem, segment: Segment, transfers: Sequence[Transfer]) -> float:
-    """Seconds a segment computes: operators, one invocation, and the boundary term for bytes in and out."""
-    q = problem.processor_index[segment.processor]
-    tables = problem.tables
-    crossing = sum(t.size_bytes for t in transfers if segment.name == t.producer or segment.name in t.consumers)
-    return (
-        problem.segment_table.figures(segment).time_s
-        + float(tables.segment_s[q])
-        + float(tables.boundary_s_per_byte[q]) * crossing
-    )
-
-
-class _Builder:
-    """Collects the activities of a plan; see Events."""
-
-    def __init__(self, problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> None:
-        self.problem = problem
-        self.segments = {s.name: s for s in segments}
-        self.board = {s.name: problem.processors[problem.processor_index[s.processor]].board.name for s in segments}
-        self.names: list[str] = []
-        self.duration: list[float] = []
-        self.compute: list[float] = []
-        self.resources: list[tuple[str, ...]] = []
-        self.arcs: list[tuple[int, int, float]] = []
-        self.depth_arcs: list[tuple[int, int, float, int]] = []
-        self.index: dict[str, int] = {}
-        for s in segments:
-            self.add(f"segment:{s.name}", segment_compute_s(problem, s, transfers), (s.processor,), computes=True)
-        for number, transfer in enumerate(transfers):
-            self.transfer(number, transfer)
-
-    def add(self, name: str, duration_s: float, resources: tuple[str, ...], *, computes: bool) -> int:
-        self.index[name] = len(self.names)
-        self.names.append(name)
-        self.duration.append(duration_s)
-        self.compute.append(duration_s if computes else 0.0)
-        self.resources.append(resources)
-        return len(self.names) - 1
-
-    def charge(self, position: int, seconds: float) -> None:
-        self.duration[position] += seconds
-        self.compute[position] += seconds
-
-    def transfer(self, number: int, t: Transfer) -> None:
-        """Activities of one tensor: hops along the tree, forwards where a board without its segments works for it."""
-        origin = self.problem.system.source if t.producer is None else self.board[t.producer]
-        users = {self.board[c]: self.index[f"segment:{c}"] for c in reversed(t.consumers)}
-        children: dict[str, list[Link]] = {}
-        for hop in t.hops:
-            link = self.problem.link_by_name[hop.link]
-            children.setdefault(link.source, []).append(link)
-        heads: list[int] = []  # activities that take the tensor first, at its origin
-        arrivals: dict[str, tuple[int, float]] = {}
-        start = self._origin(t, origin, children.get(origin, []), heads)
-        pending = [(link, start) for link in children.get(origin, [])]
-        while pending:
-            link, before = pending.pop(0)
-            after = self._hop(t, link, before, heads)
-            after = self._receive(t, link, after, users, children.get(link.target, []))
-            arrivals[link.target] = after
-            pending.extend((child, after) for child in children.get(link.target, []))
-        self._consume(number, t, origin, heads, arrivals)
-
-    def _origin(self, t: Transfer, origin: str, links: Sequence[Link], heads: list[int]) -> tuple[int, float] | None:
-        """What the first hops wait for: the producing segment, or the source's processor that sends the input."""
-        seconds = sum(link.send_s_per_byte for link in links) * t.size_bytes
-        if t.producer is not None:
-            position = self.index[f"segment:{t.producer}"]
-            self.charge(position, seconds)
-            return position, 0.0
-        if seconds <= 0:
-            return None
-        forward = self._forward(t, origin, seconds)
-        heads.append(forward)
-        return forward, 0.0
-
-    def _forward(self, t: Transfer, board: str, seconds: float) -> int:
-        first = self.problem.system.board(board).processors[0]
-        return self.add(f"forward:{t.label}@{board}", seconds, (f"{board}/{first.name}",), computes=True)
-
-    def _hop(self, t: Transfer, link: Link, before: tuple[int, float] | None, heads: list[int]) -> tuple[int, float]:
-        resources = [link.medium]
-        if not link.overlap:
-            for end in (link.source, link.target):
-                board = self.problem.board_index.get(end)
-                if board is not None:
-                    first = self.problem.system.boards[board].processors[0]
-                    resources.append(f"{end}/{first.name}")
-        position = self.add(
-            activity_of_hop(t.label, link.name),
-            link.occupancy_s(t.size_bytes),
-            tuple(resources),
-            computes=False,
-        )
-        if before is None:
-            heads.append(position)
-        else:
-            self.arcs.append((before[0], position, before[1]))
-        return position, link.latency_s
-
-    def _receive(
-        self,
-        t: Transfer,
-        link: Link,
-        arrived: tuple[int, float],
-        users: dict[str, int],
-        onward: Sequence[Link],
-    ) -> tuple[int, float]:
-        """Processor time of taking the tensor in and sending it on, charged to a consumer or to a forward."""
-        if link.target not in self.problem.board_index:
-            return arrived
-        receive = link.receive_s_per_byte * t.size_bytes
-        send = sum(child.send_s_per_byte for child in onward) * t.size_bytes
-        if link.target in users:
-            self.charge(users[link.target], receive)
-            receive = 0.0
-        if receive + send <= 0:
-            return arrived
-        forward = self._forward(t, link.target, receive + send)
-        self.arcs.append((arrived[0], forward, arrived[1]))
-        return forward, 0.0
-
-    def _consume(
-        self, number: int, t: Transfer, origin: str, heads: list[int], arrivals: dict[str, tuple[int, float]]
-    ) -> None:
-        """Arcs into the consuming segments and, frame for frame, back to whoever fills the buffers again."""
-        ends: list[tuple[int, float]] = []
-        for consumer in t.consumers:
-            position = self.index[f"segment:{consumer}"]
-            ends.append((position, 0.0))
-            if self.board[consumer] != origin:
-                before = arrivals[self.board[consumer]]
-                self.arcs.append((before[0], position, before[1]))
-            elif t.producer is not None:
-                self.arcs.append((self.index[f"segment:{t.producer}"], position, 0.0))
-            else:
-                heads.append(position)
-        if t.to_sink and self.problem.system.sink in arrivals:
-            ends.append(arrivals[self.problem.system.sink])
-        takers = heads if t.producer is None else [self.index[f"segment:{t.producer}"]]
-        self.depth_arcs.extend((end, taker, lag, number) for end, lag in ends for taker in takers)
+def _compute_s(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> list[float]:
+    """Seconds each segment computes: operators, one invocation, and the boundary term for bytes in and out."""
+    crossing = {s.name: 0 for s in segments}
+    for t in transfers:
+        for name in {t.producer, *t.consumers}:
+            if name in crossing:
+                crossing[name] += t.size_bytes
+    segment_s, s_per_byte = problem.tables.segment_s, problem.tables.boundary_s_per_byte
+    found = []
+    for s in segments:
+        q = problem.processor_index[s.processor]
+        operators_s = problem.segment_table.figures(s).time_s
+        found.append(operators_s + float(segment_s[q]) + float(s_per_byte[q]) * crossing[s.name])
+    return found
 
 
 def build_events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
@@ -293,15 +159,36 @@ def build_events(problem: Problem, segments: Sequence[Segment], transfers: Seque
 
 
 def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
-    b = _Builder(problem, segments, transfers)
+    board = {s.name: problem.processors[problem.processor_index[s.processor]].board.name for s in segments}
+    at = {s.name: i for i, s in enumerate(segments)}
+    names = [f"segment:{s.name}" for s in segments]
+    duration_s = _compute_s(problem, segments, transfers)
+    compute_s = list(duration_s)
+    resources: list[tuple[str, ...]] = [(s.processor,) for s in segments]
+    arcs: list[tuple[int, int, float]] = []
+    depth_arcs: list[tuple[int, int, float, int]] = []
+    for number, t in enumerate(transfers):
+        origin = problem.system.source if t.producer is None else board[t.producer]
+        way = problem.ways.way(t, origin, tuple([board[c] for c in t.consumers]))
+        ends = [at[c] for c in reversed(t.consumers)]
+        node = [*range(len(names), len(names) + len(way.names)), *ends, -1 if t.producer is None else at[t.producer]]
+        for i, seconds in way.charges:
+            duration_s[node[i]] += seconds
+            compute_s[node[i]] += seconds
+        names += way.names
+        duration_s += way.duration_s
+        compute_s += way.compute_s
+        resources += way.resources
+        arcs += [(node[i], node[j], lag) for i, j, lag in way.arcs]
+        depth_arcs += [(node[i], node[j], lag, number) for i, j, lag in way.frees]
     return Events(
-        names=tuple(b.names),
-        duration_s=tuple(b.duration),
-        resources=tuple(b.resources),
-        arcs=tuple(b.arcs),
-        depth_arcs=tuple(b.depth_arcs),
-        compute_s=tuple(b.compute),
-        index=b.index,
+        names=tuple(names),
+        duration_s=tuple(duration_s),
+        resources=tuple(resources),
+        arcs=tuple(arcs),
+        depth_arcs=tuple(depth_arcs),
+        compute_s=tuple(compute_s),
+        index={name: i for i, name in enumerate(names)},
     )
 
 
