@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boards.board import Link, ProcessorRef, System
-from optimizer.costs import CostTable
+from optimizer.costs import CostTable, default_precision
 from optimizer.errors import CostError, LimitError
 from optimizer.graph import Graph
 from optimizer.memory_order import OrderFound, always_live
@@ -115,6 +115,8 @@ class Problem:
     """What operators lose in accuracy at a precision."""
     replicate: bool = False
     """Whether identical boards may take alternate frames of a segment."""
+    precisions_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By processor key; one that is left out works in its default (see ``precision_choices``)."""
 
     def __post_init__(self) -> None:
         if self.replicate and self.non_contiguous:
@@ -125,7 +127,7 @@ class Problem:
         _check_limits(self)
         _check_costs(self)
         if self.sensitivity is not None:
-            loss_table(self.sensitivity, self.graph, self.precisions)
+            loss_table(self.sensitivity, self.graph, sorted({p for c in self.precision_choices for p in c}))
 
     @cached_property
     def segment_table(self) -> SegmentTable:
@@ -167,9 +169,17 @@ class Problem:
         return self.system.processors
 
     @cached_property
+    def precision_choices(self) -> tuple[tuple[str, ...], ...]:
+        """Allowed precisions by processor: unless said otherwise fp32 where the processor has it, else its first."""
+        return tuple(
+            tuple(self.precisions_allowed.get(ref.key, (default_precision(ref.processor),)))
+            for ref in self.system.processors
+        )
+
+    @cached_property
     def precisions(self) -> tuple[str, ...]:
-        """Precision by processor: fp32 where the processor has it, else its first."""
-        return tuple(_precision(p) for p in self.system.processors)
+        """Precision by processor: the first that is allowed. ``solve`` takes the others as problems of their own."""
+        return tuple(allowed[0] for allowed in self.precision_choices)
 
     @cached_property
     def processor_index(self) -> dict[str, int]:
@@ -191,11 +201,6 @@ class Problem:
     @cached_property
     def tables(self) -> Tables:
         return _build_tables(self)
-
-
-def _precision(ref: ProcessorRef) -> str:
-    rates = ref.processor.macs_per_s
-    return "fp32" if "fp32" in rates else next(iter(rates))
 
 
 def _apply(link: Link, costs: CostTable) -> Link:
@@ -252,7 +257,8 @@ def _check_costs(problem: Problem) -> None:
         )
     missing = [
         f"{op.name} on {ref.key} at {precision}"
-        for ref, precision in zip(problem.system.processors, problem.precisions, strict=True)
+        for ref, allowed in zip(problem.system.processors, problem.precision_choices, strict=True)
+        for precision in allowed
         for op in graph.operators
         if (op.name, ref.key, precision) not in costs.operators
     ]
