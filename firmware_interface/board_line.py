@@ -65,12 +65,24 @@ class BoardLine:
                 message = self._sort(header, payload)
                 if message is not None:
                     return header, message
-            remaining = end - time.monotonic()
-            if remaining <= 0:
+            if not self._read(end):
                 return None
-            data = self.port.read(remaining)
-            self._last = (self._last + data)[-SHOWN_BYTES:]
-            self._waiting += self._reader.feed(data)
+
+    def turn(self, end: float) -> None:
+        """Take what has come, waiting for it until ``end``: for link traffic, between requests."""
+        self._read(end)
+        waiting, self._waiting = self._waiting, []
+        for header, payload in waiting:
+            self._sort(header, payload)
+
+    def _read(self, end: float) -> bool:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
+            return False
+        data = self.port.read(remaining)
+        self._last = (self._last + data)[-SHOWN_BYTES:]
+        self._waiting += self._reader.feed(data)
+        return True
 
     def _sort(self, header: Header, payload: bytes) -> Any:
         if header.type in _LINK_TYPES:

@@ -1,0 +1,148 @@
+"""The host as one end of a serial link: tensors to a board and from it (PROTOCOL.md, section 11)."""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass, field
+
+from firmware_interface.board_line import BoardLine
+from firmware_interface.board_messages import Part
+from firmware_interface.catalogue import Type
+from firmware_interface.errors import FramingError
+from firmware_interface.framing import Header
+from firmware_interface.serial_framing import encode_frame, encode_message
+
+__all__ = ["HostLink"]
+
+REPEAT_S = 0.4  # silence after which parts, or credits, are sent again
+WRITE_TIMEOUT_S = 10.0
+_PART_HEAD = struct.Struct("<II")
+
+
+@dataclass
+class _Outgoing:
+    depth: int
+    credit: int = 0
+    queued: int = 0
+
+
+@dataclass
+class _Incoming:
+    size_bytes: int
+    frames: list[bytes] = field(default_factory=list)
+    partial: bytearray = field(default_factory=bytearray)
+    used: int = 0
+
+
+class HostLink:
+    """Port 0 of a board as a link. Make it after LINK_SETUP and the ROUTEs, just before START.
+
+    ``part_bytes`` and ``window`` are what the board takes. Not for threads.
+    """
+
+    def __init__(self, line: BoardLine, *, part_bytes: int, window: int) -> None:
+        self._line, self._part_bytes, self._window = line, part_bytes, window
+        self._out: dict[int, _Outgoing] = {}
+        self._in: dict[int, _Incoming] = {}
+        self._parts: list[tuple[int, Part]] = []
+        """Parts from ``_first`` on, by tensor."""
+        self._first = self._next = 0
+        self._expected = 0
+        self._went_back = -1
+        self._quiet_since = time.monotonic()
+        self.parts_again = 0
+        line.on_link = self._take
+
+    def sends(self, tensor: int, depth: int) -> None:
+        """The host is the source of a tensor."""
+        self._out[tensor] = _Outgoing(depth)
+
+    def receives(self, tensor: int, size_bytes: int) -> None:
+        """The host is the sink of a tensor."""
+        self._in[tensor] = _Incoming(size_bytes)
+
+    def send(self, tensor: int, data: bytes, *, timeout_s: float) -> None:
+        """Queue the next frame of a tensor once there is credit for it. Raises DeadlineError, ConnectionLostError."""
+        out = self._out[tensor]
+        end = time.monotonic() + timeout_s
+        while out.queued - out.credit >= out.depth:
+            self._turn(end, f"credit for frame {out.queued} of tensor {tensor}", timeout_s)
+        for offset in range(0, len(data), self._part_bytes):
+            part = Part(out.queued, offset, data[offset : offset + self._part_bytes])
+            self._parts.append((tensor, part))
+        out.queued += 1
+        self._pump()
+
+    def receive(self, tensor: int, *, timeout_s: float) -> bytes:
+        """The next frame of a tensor. Raises DeadlineError, ConnectionLostError."""
+        incoming = self._in[tensor]
+        end = time.monotonic() + timeout_s
+        while len(incoming.frames) == 0:
+            self._turn(end, f"frame {incoming.used} of tensor {tensor}", timeout_s)
+        incoming.used += 1
+        self._credits()
+        return incoming.frames.pop(0)
+
+    def _turn(self, end: float, waiting_for: str, timeout_s: float) -> None:
+        """Wait for something, for a moment; send again after a silence."""
+        now = time.monotonic()
+        if now >= end:
+            raise self._line.deadline(waiting_for, timeout_s)
+        self._line.phase = f"link: {waiting_for}"
+        self._line.turn(min(end, now + 0.05))
+        if time.monotonic() - self._quiet_since > REPEAT_S:
+            self._quiet_since = time.monotonic()
+            self._went_back = -1
+            self._next = self._first
+            self._credits()
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._next - self._first < min(self._window, len(self._parts)):
+            tensor, part = self._parts[self._next - self._first]
+            self._line.port.write(encode_message(part, channel=tensor, sequence=self._next), WRITE_TIMEOUT_S)
+            self._next += 1
+
+    def _credits(self) -> None:
+        for tensor, incoming in self._in.items():
+            self._send_signal(Type.CREDIT, tensor, incoming.used)
+
+    def _send_signal(self, kind: Type, channel: int, sequence: int) -> None:
+        self._line.port.write(encode_frame(kind, b"", channel=channel, sequence=sequence), WRITE_TIMEOUT_S)
+
+    def _take(self, header: Header, payload: bytes) -> None:
+        self._quiet_since = time.monotonic()
+        if header.type == Type.CREDIT:
+            out = self._out.get(header.channel)
+            if out is not None and out.credit < header.sequence <= out.queued:
+                out.credit = header.sequence
+        elif header.type == Type.PART_ACK:
+            self._acknowledged(header.sequence)
+        else:
+            if header.sequence == self._expected:
+                self._store(header.channel, payload)
+                self._expected += 1
+            self._send_signal(Type.PART_ACK, 0, self._expected)
+
+    def _acknowledged(self, expected: int) -> None:
+        if self._first < expected <= self._next:
+            del self._parts[: expected - self._first]
+            self._first = expected
+        elif expected == self._first != self._next and self._went_back != expected:
+            self._went_back = expected
+            self.parts_again += self._next - expected
+            self._next = expected
+
+    def _store(self, tensor: int, payload: bytes) -> None:
+        incoming = self._in.get(tensor)
+        if incoming is None or len(payload) <= _PART_HEAD.size:
+            raise FramingError("part", expected=f"one of tensors {sorted(self._in)}", got=f"tensor {tensor}")
+        frame, offset = _PART_HEAD.unpack_from(payload)
+        here = incoming.used + len(incoming.frames)
+        if (frame, offset) != (here, len(incoming.partial)):
+            raise FramingError("part", expected=f"frame {here} at {len(incoming.partial)}", got=f"{frame} at {offset}")
+        incoming.partial += payload[_PART_HEAD.size :]
+        if len(incoming.partial) == incoming.size_bytes:
+            incoming.frames.append(bytes(incoming.partial))
+            incoming.partial.clear()
