@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from optimizer.problem import Problem
@@ -15,7 +17,7 @@ _LEAST = 1e-9
 
 
 def fluid_bound_s(problem: Problem) -> float:
-    """Seconds that no plan's period falls below.
+    """Seconds that no plan's period falls below; inf where restrictions leave no plan.
 
     Weights on the processors that sum to 1 bound it from below: each operator costs at least its least weighted time.
     Good weights are sought by moving weight to the processors that the cheapest shares load most.
@@ -23,6 +25,8 @@ def fluid_bound_s(problem: Problem) -> float:
     tables = problem.tables
     times = np.where(tables.allowed, tables.time_s, np.inf)
     kinds, counts = np.unique(times, axis=0, return_counts=True)
+    if not np.isfinite(kinds).any(axis=1).all():
+        return math.inf  # an operator that may run nowhere
     totals = np.where(np.isfinite(kinds), kinds, kinds[np.isfinite(kinds)].max(initial=0.0)).T @ counts
     if totals.max(initial=0.0) <= 0:
         return 0.0

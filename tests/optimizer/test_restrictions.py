@@ -22,7 +22,7 @@ from optimizer.restrictions import held_together
 from optimizer.search.cpsat import Budget, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.many_boards import prove_period
-from optimizer.search.nsga2 import RefineOptions, _Codec, refine
+from optimizer.search.nsga2 import Codec, RefineOptions, refine
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool
 from optimizer.search.pruning import safe_domains
@@ -138,9 +138,9 @@ def test_cuts_along_an_order_and_repaired_genomes_keep_groups_together(seed: int
     problem = replace(restricted(random_problem(seed, n=8, k=k), seed), non_contiguous=revisits)
     assignments = list(order_dp_candidates(problem))
     pool = Pool(problem)
-    codec = _Codec(pool, problem.tables.allowed)
+    codec = Codec(pool, problem.tables.allowed)
     rng = np.random.default_rng(seed)
-    assignments += [codec.decode(rng.random(8 + k) * k) for _ in range(20)]
+    assignments += codec.decode(rng.random((20, 8 + k)) * k)
     for assignment in assignments:
         for group in problem.together:
             assert len(set(assignment[list(group)].tolist())) == 1
