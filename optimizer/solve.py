@@ -155,6 +155,8 @@ class _Run:
     def enumerate(self) -> None:
         if self.problem.non_contiguous:
             return  # every way to cut in two is the contiguous plans only
+        if self.options.reproducible and "memory" in self.objectives:
+            return  # bounds on memory are seldom met, so that all plans would be scored, however long that takes
         until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
         if enumerate_front(self.pool, until) is not None:
             self.exact, self.front_method = True, "the whole front: every way to cut in two"

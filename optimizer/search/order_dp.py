@@ -20,6 +20,8 @@ _MAX_MASKED = 6
 _MEMORY_SHARES = (1.0, 0.85, 0.7)
 _MAX_PAIRS = 2.5e7
 """Pairs of cuts looked at, over all stages of one DP; of longer graphs only so many places to cut are considered."""
+_SPENT = ("throughput", "latency", "energy")
+"""Objectives that operators spend something of: places to cut share that out evenly, of others the time."""
 Array = npt.NDArray[np.float64]
 
 
@@ -33,6 +35,8 @@ def order_dp_candidates(
     yield from _single_processor(problem)
     for memory_share in _MEMORY_SHARES:
         for objective in objectives:
+            if objective == "boards":
+                continue  # fewer boards are the other objectives' plans, a single one at the end
             dp = _Dp(problem, objective, memory_share)
             if memory_share == _MEMORY_SHARES[0] or dp.memory_binds():
                 yield from dp.solutions()
@@ -49,24 +53,37 @@ class _Dp:
 
     def __init__(self, problem: Problem, objective: str, memory_share: float) -> None:
         self.problem = problem
-        self.peak = objective == "throughput"
+        self.objective, self.peak = objective, objective in ("throughput", "memory")
         tables = problem.tables
-        base = tables.energy_j if objective == "energy" else tables.time_s
-        n, q = base.shape
+        n, q = tables.time_s.shape
         self.count, self.q = n, q
         self.order = np.array([v for unit in problem.units for v in unit], dtype=np.int64)
         self.position = np.argsort(self.order)
-        base = base[self.order]
         crossing = self._crossing_bytes()
-        prefix = np.vstack([np.zeros((1, q)), np.cumsum(base, axis=0)])
-        self.places = self._places(prefix.min(axis=1), crossing.sum(axis=1))
+        prefix = np.vstack([np.zeros((1, q)), np.cumsum(self._per_operator(), axis=0)])
+        spent = (
+            prefix if objective in _SPENT else np.vstack([np.zeros(q), np.cumsum(tables.time_s[self.order], axis=0)])
+        )
+        self.places = self._places(spent.min(axis=1), crossing.sum(axis=1))
         """Numbers of operators done at which a cut may be; n and all arrays below count places."""
         self.n = len(self.places) - 1
         self.prefix, self.crossing = prefix[self.places], crossing[self.places]
         blocked = np.vstack([np.zeros((1, q), np.int64), np.cumsum(~tables.allowed[self.order], axis=0)])
         self.blocked, self.weights = blocked[self.places], self._weights()[self.places]
         self.limit = memory_share * np.array([self._weight_limit(i) for i in range(q)])
-        self.energy = objective == "energy"
+
+    def _per_operator(self) -> Array:
+        """(n, q) what each operator adds to the objective, in the order of the DP."""
+        tables = self.problem.tables
+        if self.objective == "energy":
+            return tables.energy_j[self.order]
+        if self.objective == "memory":
+            return np.diff(self._weights(), axis=0) / np.maximum(tables.ram_limit[tables.board_of], 1)
+        if self.objective == "accuracy-loss" and tables.loss is not None:
+            return tables.loss[self.order]
+        if self.objective == "link-bytes":
+            return np.zeros_like(tables.time_s)
+        return tables.time_s[self.order]
 
     def memory_binds(self) -> bool:
         """Whether some processor cannot hold the weights of the whole model."""
@@ -129,8 +146,12 @@ class _Dp:
         total = np.zeros(self.n + 1)
         for index in route:
             link = self.problem.links[index]
-            if self.energy:
+            if self.objective == "energy":
                 cost = payload * link.energy_j_per_byte
+            elif self.objective == "link-bytes":
+                cost = payload.astype(np.float64)
+            elif self.objective in ("memory", "accuracy-loss"):
+                cost = np.zeros(self.n + 1)
             else:
                 cost = link.setup_s + payload / link.bandwidth_bytes_per_s
                 cost = cost if self.peak else cost + link.latency_s
