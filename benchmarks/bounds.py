@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four small cases")
     parser.add_argument("--models", default=",".join(zoo_names()))
     parser.add_argument("--boards", default=",".join(str(k) for k in BOARDS))
-    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--time-limit", type=float, default=120.0, help="seconds an instance")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.graph import Graph, predecessors
+from optimizer.graph import Graph, predecessors, successors
 from optimizer.restrictions import Groups
 
 __all__ = ["Lattice", "all_downsets", "along_orders", "downset_masks", "members", "pack"]
@@ -98,10 +98,10 @@ def all_downsets(graph: Graph, work: Floats, together: Groups, most: int) -> Lat
     Downsets that part a group of ``together`` are left out.
     """
     masks = downset_masks(graph, most)
-    return None if masks is None else _arranged(_whole(masks, together), work)
+    return None if masks is None else _arranged(graph, _whole(masks, together), work)
 
 
-def along_orders(orders: Sequence[Sequence[int]], work: Floats, together: Groups) -> Lattice:
+def along_orders(graph: Graph, orders: Sequence[Sequence[int]], work: Floats, together: Groups) -> Lattice:
     """Only the downsets that the topological orders pass through: plans there bound nothing, but are found fast."""
     masks = {0}
     for order in orders:
@@ -109,7 +109,7 @@ def along_orders(orders: Sequence[Sequence[int]], work: Floats, together: Groups
         for v in order:
             mask |= 1 << v
             masks.add(mask)
-    return _arranged(_whole(masks, together), work)
+    return _arranged(graph, _whole(masks, together), work)
 
 
 def _whole(masks: Iterable[int], together: Groups) -> list[int]:
@@ -117,20 +117,29 @@ def _whole(masks: Iterable[int], together: Groups) -> list[int]:
     return [mask for mask in masks if all(mask & group in (0, group) for group in groups)]
 
 
-def _arranged(masks: Sequence[int], work: Floats) -> Lattice:
+def _arranged(graph: Graph, masks: Sequence[int], work: Floats) -> Lattice:
     step = max(float(work.sum()), 1e-300) / _STEPS
     member = members(masks, len(work))
     steps = np.asarray(member @ np.floor(work / step).astype(np.int64), dtype=np.int64)
     rank = np.lexsort((member.sum(axis=1), steps))
     ordered = [masks[i] for i in rank]
     position = {mask: i for i, mask in enumerate(ordered)}
-    below = [
-        [position[mask ^ 1 << v] for v in np.flatnonzero(row).tolist() if mask ^ 1 << v in position]
-        for mask, row in zip(ordered, member[rank], strict=True)
-    ]
+    below: list[list[int]] = [[] for _ in ordered]
+    for end, v in np.argwhere(_last(graph, member[rank])).tolist():
+        smaller = ordered[end] ^ 1 << v
+        if smaller in position:  # else a group would be parted, or no order passes there
+            below[end].append(position[smaller])
     width = max((len(row) for row in below), default=0)
     table = np.array([row + [-1] * (width - len(row)) for row in below], dtype=np.int64).reshape(len(masks), width)
     return Lattice(member[rank], steps[rank], step, table)
+
+
+def _last(graph: Graph, member: Bools) -> Bools:
+    """(m, n) members that no other member reads from."""
+    last = member.copy()
+    for v, after in enumerate(successors(graph)):
+        last[:, v] &= ~member[:, list(after)].any(axis=1)
+    return last
 
 
 def pack(rows: Bools) -> Words:

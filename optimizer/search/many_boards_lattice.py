@@ -59,7 +59,7 @@ class LatticeSearch:
             return None
         orders = [list(range(len(self.work))), _depth_first(self.problem)]
         try:
-            chain = along_orders(orders, self.work, self.problem.together)
+            chain = along_orders(self.problem.graph, orders, self.work, self.problem.together)
             if len(chain.member) < len(lattice.member):
                 self._plans(chain)
             if self._left_to_cp_sat(lattice):

@@ -80,18 +80,16 @@ class SegmentLoads:
         self.inner = np.array([t.producer is not None and bool(t.consumers) for t in graph.tensors])
         self.inputs = np.array([t.producer is None and bool(t.consumers) for t in graph.tensors])
         self.results = np.array([t.producer is not None and not t.consumers and t.is_output for t in graph.tensors])
-        uses = np.zeros((len(graph.operators), len(graph.tensors)), dtype=np.float32)
-        makes = np.zeros_like(uses)
+        inside = np.ascontiguousarray(member.T)
+        used = np.zeros((len(graph.tensors), len(member)), dtype=np.int32)
+        opened = np.zeros(used.shape, dtype=np.bool_)
         for t, tensor in enumerate(graph.tensors):
-            uses[list(tensor.consumers), t] = 1
+            used[t] = inside[list(tensor.consumers)].sum(axis=0)
+            opened[t] = used[t] < len(tensor.consumers)
             if tensor.producer is not None:
-                makes[tensor.producer, t] = 1
-        floats = member.astype(np.float32)
-        self.used = (floats @ uses).astype(np.int32)
-        """(m, t) consumers inside."""
-        made = (floats @ makes > 0) | self.inputs
-        self.open = made & (self.used < uses.sum(axis=0))
-        self.makes = makes
+                opened[t] &= inside[tensor.producer]
+        self.used, self.open = np.ascontiguousarray(used.T), np.ascontiguousarray(opened.T)
+        """(m, t) consumers inside; whether some are outside while the tensor is made inside."""
 
     def _flow(self, enters: bool, vector: Floats) -> tuple[int, float] | None:
         """The number of a sum of ``vector`` over tensors that enter or leave, and the factor to take it with."""
@@ -112,7 +110,9 @@ class SegmentLoads:
 
     def _made(self, vector: Floats) -> Floats:
         """(m,) sum over the results made inside."""
-        return np.asarray(self.lattice.member @ (self.makes @ (vector * self.results)))
+        results = np.flatnonzero(self.results)
+        makers = self.problem.tables.producer[results]
+        return np.asarray(self.lattice.member[:, makers] @ vector[results])
 
     def _leaves(self, row: _Row, kind: int, vector: Floats) -> None:
         """Everything that leaves the board of a type: what others use, results, and at the source their inputs."""

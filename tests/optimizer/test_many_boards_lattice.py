@@ -137,7 +137,7 @@ def test_downsets_stand_behind_their_subsets_and_part_no_group() -> None:
         smaller = {i for i, row in enumerate(whole.member) if (row & ~whole.member[end]).sum() == 0} - {end}
         assert set(whole.subsets(end, 0).tolist()) == smaller
         assert all(i < end for i in smaller)
-    along = along_orders([[0, 1, 2, 3]], work, ())
+    along = along_orders(graph, [[0, 1, 2, 3]], work, ())
     assert len(along.member) == 5
 
 
