@@ -10,9 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.depths import Demand, cheapest_depths
-from optimizer.evaluate import Schedule, evaluate
-from optimizer.schedule import complete, contiguous_segments
+from optimizer.cycle_ratio import has_deadlock, maximum_cycle_ratio
+from optimizer.depths import Demand, cheapest_depths, smallest_depths
+from optimizer.evaluate import Schedule, data_arcs, depth_arcs, evaluate, order_arcs
+from optimizer.schedule import Outline, best_orders, complete, contiguous_segments
+from optimizer.segments import acyclic_segments
 from tests.optimizer.builders import random_problem
 
 
@@ -53,3 +55,17 @@ def test_no_smaller_depths_keep_the_period(seed: int, kind: str) -> None:
         if sum(t.depth * t.size_bytes * len(t.boards) for t in changed) < held:
             score = evaluate(problem, Schedule(schedule.segments, changed, schedule.orders))
             assert score.period_s > period * (1 + 1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled"]))
+def test_smallest_depths_reach_the_period_of_unlimited_depth(seed: int, kind: str) -> None:
+    problem = replace(random_problem(seed, n=10, k=3, kind=kind), non_contiguous=True)
+    rng = random.Random(seed)
+    outline = Outline.of(problem, acyclic_segments(problem, np.array([rng.randrange(3) for _ in range(10)])))
+    events, orders = outline.events, best_orders(outline.events)
+    unlimited = data_arcs(events) + order_arcs(events, orders)
+    least = maximum_cycle_ratio(len(events.names), unlimited)
+    arcs = unlimited + depth_arcs(events, smallest_depths(events, orders, outline.transfers))
+    assert not has_deadlock(len(events.names), arcs)
+    assert maximum_cycle_ratio(len(events.names), arcs) <= least * (1 + 1e-8)
