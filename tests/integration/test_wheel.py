@@ -50,6 +50,8 @@ def test_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
         "boards/catalog/raspberry-pi-4.yaml",
         "boards/systems/demo.yaml",
         "firmware_interface/PROTOCOL.md",
+        "firmware_interface/firmware/Makefile",
+        "firmware_interface/firmware/src/protocol.c",
         "optimizer/zoo_data/squeezenet1_1.onnx.xz",
     ):
         assert kind in inside
