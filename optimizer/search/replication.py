@@ -13,17 +13,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.evaluate import evaluate
-from optimizer.events import UnroutableError
-from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.replicas import alike
-from optimizer.replicas_schedule import complete_replicated
 from optimizer.search.cpsat import Bound, Budget, prove
+from optimizer.search.fluid import METHOD as FLUID_METHOD
+from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Assignment, Pool, assignment_of
 from optimizer.search.pruning import simple_bound
+from optimizer.search.replication_chain import chain_bound, real_plan
 from optimizer.search.replication_relaxed import Configuration, Relaxed, relax_sets
 
 __all__ = ["configurations", "identical_boards", "inherited", "replicate"]
@@ -58,7 +57,7 @@ def configurations(problem: Problem) -> tuple[list[Configuration], bool]:
     groups = identical_boards(problem)
     every = all(len(g) <= 6 for g in groups) and math.prod(len(list(_partitions(g))) for g in groups) <= _MAX_SETS
     ways = [list(_partitions(g) if every else _by_count(g)) for g in groups]
-    chosen = itertools.islice(itertools.product(*ways), None if every else 4 * _MAX_SETS)
+    chosen = itertools.islice(itertools.product(*ways), None if every else _MAX_SETS)
     found = [tuple(s for way in choice for s in way if len(s) > 1) for choice in chosen]
     return [c for c in found if c], every
 
@@ -101,17 +100,12 @@ def inherited(problem: Problem, bounds: Mapping[str, Bound]) -> dict[str, Bound]
     found = {}
     for objective, bound in bounds.items():
         if objective == "throughput":
-            found[objective] = Bound(_shared_out_s(problem), True, "work shared out over all boards", bound.seconds)
+            found[objective] = Bound(fluid_bound_s(problem), True, FLUID_METHOD, bound.seconds)
         elif objective == "energy" or not free:
             found[objective] = Bound(simple_bound(problem, objective), True, "what every plan needs", bound.seconds)
         else:
             found[objective] = bound
     return found
-
-
-def _shared_out_s(problem: Problem) -> float:
-    """All processors together: every operator where it is fastest, shared out evenly."""
-    return float(problem.tables.time_s.min(axis=1).sum()) / len(problem.processors)
 
 
 @dataclass
@@ -135,7 +129,11 @@ def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
     ways, every = configurations(problem)
     contiguous = contiguous or Bound(0.0, False, "", 0.0)
     least = _Least(contiguous.value, contiguous.complete)
-    cases = _cases(problem, ways)
+    floor_s = fluid_bound_s(problem)
+    chain = chain_bound(pool, budget, floor_s)
+    if chain is not None:
+        floor_s = max(floor_s, chain.value)
+    cases = _cases(problem, ways, floor_s)
     tried: dict[Configuration, set[bytes]] = {way: set() for _, way in cases}
     for number, (quick_s, way) in enumerate(cases):
         if quick_s < _goal_s(pool) and (budget.left_s > 0 or number < _TRIED):
@@ -154,9 +152,12 @@ def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
             least.take(max(quick_s, min(found.value, goal_s)), complete=found.complete)
     method = f"{contiguous.method}; with replicas: every set of identical boards as one fast board ({len(ways)})"
     if not every:
-        least.take(_shared_out_s(problem), complete=False)
-        method = "work shared out over all boards"
-    return Bound(min(least.value, pool.best_value("throughput")), least.complete, method, time.monotonic() - begin)
+        least.take(floor_s, complete=False)
+        method = FLUID_METHOD
+    if chain is not None and least.value <= floor_s:
+        least, method = _Least(floor_s, chain.complete), chain.method
+    value = min(max(least.value, floor_s), pool.best_value("throughput"))
+    return Bound(value, least.complete, method, time.monotonic() - begin)
 
 
 def _goal_s(pool: Pool) -> float:
@@ -165,11 +166,10 @@ def _goal_s(pool: Pool) -> float:
     return min(pool.best_value("throughput") * (1 - _CLOSE), math.inf if limit is None else limit * (1 + _CLOSE))
 
 
-def _cases(problem: Problem, ways: Sequence[Configuration]) -> list[tuple[float, Configuration]]:
+def _cases(problem: Problem, ways: Sequence[Configuration], floor_s: float) -> list[tuple[float, Configuration]]:
     """Ways that some plan may take, each with a bound that costs nothing; the most promising first."""
-    shared_s = _shared_out_s(problem)
     relaxed = [(way, relax_sets(problem, way)) for way in ways]
-    return sorted((max(shared_s, simple_bound(r.problem, "throughput")), way) for way, r in relaxed if r is not None)
+    return sorted((max(floor_s, fluid_bound_s(r.problem)), way) for way, r in relaxed if r is not None)
 
 
 def _seed(pool: Pool, relaxed: Relaxed | None, tried: set[bytes]) -> Pool | None:
@@ -202,17 +202,7 @@ def _try(pool: Pool, relaxed: Relaxed, inner: Pool, tried: set[bytes]) -> None:
         if key in tried:
             continue
         tried.add(key)
-        real = _real(pool.problem, relaxed, assignment)
+        segments = relaxed.segments(assignment)
+        real = None if segments is None else real_plan(pool.problem, segments)
         if real is not None and math.isfinite(real.score.period_s):
             pool.add(real)
-
-
-def _real(problem: Problem, relaxed: Relaxed, assignment: Assignment) -> Plan | None:
-    segments = relaxed.segments(assignment)
-    if segments is None:
-        return None
-    try:
-        schedule = complete_replicated(problem, segments)
-    except UnroutableError:
-        return None
-    return Plan(schedule.segments, schedule.transfers, schedule.orders, evaluate(problem, schedule))
