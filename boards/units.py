@@ -41,6 +41,7 @@ __all__ = [
     "parse_compute",
     "parse_energy",
     "parse_energy_per_byte",
+    "parse_frequency",
     "parse_power",
     "parse_rate",
     "parse_time",
@@ -208,6 +209,7 @@ BANDWIDTH = Quantity(
 COMPUTE = Quantity(
     "compute rate", "12GMAC/s", _prefixed(" kMGT", ("MAC/s", _ONE)), ("MAC/s", "kMAC/s", "MMAC/s", "GMAC/s")
 )
+FREQUENCY = Quantity("frequency", "200MHz", _prefixed(" kMG", ("Hz", _ONE)), ("Hz", "kHz", "MHz", "GHz"))
 ENERGY_PER_BYTE = Quantity(
     "energy per byte",
     "0.5pJ/bit",
@@ -217,7 +219,7 @@ ENERGY_PER_BYTE = Quantity(
 TIME_PER_BYTE = Quantity("time per byte", "1ns/B", _prefixed("pnum ", ("s/B", _ONE)), ("ps/B", "ns/B", "us/B", "s/B"))
 
 QUANTITIES: Mapping[str, Quantity] = {
-    q.name: q for q in (TIME, RATE, ENERGY, POWER, BYTES, BANDWIDTH, COMPUTE, ENERGY_PER_BYTE, TIME_PER_BYTE)
+    q.name: q for q in (TIME, RATE, ENERGY, POWER, BYTES, BANDWIDTH, COMPUTE, FREQUENCY, ENERGY_PER_BYTE, TIME_PER_BYTE)
 }
 
 
@@ -254,6 +256,11 @@ def parse_bandwidth(text: str) -> float:
 def parse_compute(text: str) -> float:
     """Multiply-accumulates a second from "12GMAC/s". Raises UnitError."""
     return COMPUTE.parse(text)
+
+
+def parse_frequency(text: str) -> float:
+    """Hertz from "200MHz". Raises UnitError."""
+    return FREQUENCY.parse(text)
 
 
 def parse_energy_per_byte(text: str) -> float:

@@ -186,11 +186,12 @@ def _console() -> Any:
 
 def _register() -> None:
     from optimizer.cli_model import inspect, split
+    from optimizer.costs_cli import costs
     from optimizer.explain_cli import explain
     from optimizer.sweep_cli import sweep
     from optimizer.verify_cli import verify
 
-    for command in (inspect, split, explain, sweep, verify):
+    for command in (inspect, costs, split, explain, sweep, verify):
         cli.add_command(command)
 
 

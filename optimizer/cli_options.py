@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from boards.errors import UnitError
-from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
+from boards.units import parse_bytes, parse_energy, parse_frequency, parse_rate, parse_time
 from optimizer.errors import LimitError
 from optimizer.problem import Limits
 
-__all__ = ["ENERGY", "RATE", "SHARE", "SIZE", "TIME", "limit_options", "parse_share"]
+__all__ = ["ENERGY", "FREQUENCY", "RATE", "SHARE", "SIZE", "TIME", "limit_options", "parse_share"]
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg]
@@ -45,6 +45,7 @@ def parse_share(text: str) -> float:
 
 TIME = _Quantity("TIME", parse_time)
 RATE = _Quantity("RATE", parse_rate)
+FREQUENCY = _Quantity("FREQUENCY", parse_frequency)
 ENERGY = _Quantity("ENERGY", parse_energy)
 SHARE = _Quantity("PERCENT", parse_share)
 SIZE = _Quantity("SIZE", parse_bytes)
