@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from boards.board import System
 from optimizer.errors import LimitError
 from optimizer.infeasible import Infeasible, NothingFound
@@ -29,7 +32,7 @@ from optimizer.search.pool import Pool, dominates
 if TYPE_CHECKING:
     from optimizer.solve import SolveOptions
 
-__all__ = ["MAX_CHOICES", "choices", "parse_precisions", "settled", "solve_choices"]
+__all__ = ["MAX_CHOICES", "choices", "parse_precisions", "settled", "solve_choices", "worth_trying"]
 
 MAX_CHOICES = 64
 _ANY = "any"
@@ -71,10 +74,58 @@ def parse_precisions(texts: Sequence[str], system: System) -> dict[str, tuple[st
 
 
 def choices(problem: Problem) -> Iterator[Problem]:
-    """The problem at every combination of allowed precisions, those that are allowed first first."""
+    """The problem at every combination of the precisions that are worth trying (see ``worth_trying``)."""
+    for vector in itertools.product(*worth_trying(problem)):
+        yield _at(problem, vector)
+
+
+def _at(problem: Problem, vector: Sequence[str]) -> Problem:
     keys = [ref.key for ref in problem.processors]
-    for vector in itertools.product(*problem.precision_choices):
-        yield replace(problem, precisions_allowed={k: (p,) for k, p in zip(keys, vector, strict=True)})
+    return replace(problem, precisions_allowed={k: (p,) for k, p in zip(keys, vector, strict=True)})
+
+
+def worth_trying(problem: Problem) -> tuple[tuple[str, ...], ...]:
+    """Allowed precisions by processor, without those that another one betters or equals in every plan.
+
+    That is so where no operator takes longer, more energy beyond idling or more bytes, or loses more accuracy: then
+    no schedule is slower, dearer or larger for the change. (Where hops hold processors, all are tried: shorter hops
+    leave more time to idle, which may cost more.)
+    """
+    if not _less_is_better(problem):
+        return problem.precision_choices
+    found = []
+    for q, allowed in enumerate(problem.precision_choices):
+        figures = [_figures(problem, q, p) for p in allowed]
+        kept: list[int] = []
+        for i, own in enumerate(figures):
+            others = [j for j in range(len(figures)) if j != i and bool((figures[j] <= own).all())]
+            if not any(j < i or not bool((own <= figures[j]).all()) for j in others):
+                kept.append(i)
+        found.append(tuple(allowed[i] for i in kept))
+    return tuple(found)
+
+
+def _less_is_better(problem: Problem) -> bool:
+    """Whether an activity that takes less time never costs more energy."""
+    idles = all(r.processor.idle_power_w <= r.processor.active_power_w for r in problem.processors)
+    return idles and all(link.overlap for link in problem.links)
+
+
+def _figures(problem: Problem, q: int, precision: str) -> npt.NDArray[np.float64]:
+    """All that the tables say of one processor at one precision; less is better, one by one."""
+    vector = [p[0] for p in problem.precision_choices]
+    vector[q] = precision
+    tables = _at(problem, vector).tables
+    idle_w = problem.processors[q].processor.idle_power_w
+    losses = [] if tables.loss is None else [tables.loss[:, q]]
+    columns = [
+        tables.time_s[:, q],
+        tables.energy_j[:, q] - idle_w * tables.time_s[:, q],
+        tables.tensor_bytes[:, q].astype(np.float64),
+        tables.initializer_bytes[:, q].astype(np.float64),
+        *losses,
+    ]
+    return np.concatenate(columns)
 
 
 def settled(problem: Problem, plan: Plan) -> Problem:
@@ -92,7 +143,7 @@ def settled(problem: Problem, plan: Plan) -> Problem:
 def solve_choices(problem: Problem, options: SolveOptions, solve_one: SolveOne) -> Outcome:
     """One front over all choices of precision. Raises LimitError where there are more than MAX_CHOICES."""
     begin = time.monotonic()
-    count = math.prod(len(offered) for offered in problem.precision_choices)
+    count = math.prod(len(offered) for offered in worth_trying(problem))
     if count > MAX_CHOICES:
         raise LimitError(
             f"{count} combinations of precisions are too many to prove one by one",

@@ -18,7 +18,7 @@ from optimizer.objectives import objective_values
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front, Plan
 from optimizer.plan_io import load_plan
-from optimizer.precision import choices, parse_precisions, settled
+from optimizer.precision import choices, parse_precisions, settled, worth_trying
 from optimizer.problem import Limits, Problem
 from optimizer.request import SolveRequest, solve_request, write_results
 from optimizer.search.pool import Pool, dominates
@@ -98,6 +98,52 @@ def test_an_order_of_preference_is_proven_over_all_precisions(seed: int, kind: s
     assert front.steps[1].certificate.status == "proven"
     assert front.steps[1].certificate.value == pytest.approx(best, rel=1e-4)
     assert front.plans[front.chosen].score.energy_j == pytest.approx(best, rel=1e-4)
+
+
+def made_better(problem: Problem, *, loses: bool) -> Problem:
+    """int8 takes a third of the time and of the energy beyond idling of every operator, on every processor."""
+    idle_w = {ref.key: ref.processor.idle_power_w for ref in problem.processors}
+    rows = dict(problem.costs.operators)
+    for operator, key, precision in problem.costs.operators:
+        if precision == "int8":
+            cost = rows[operator, key, "fp32"]
+            beyond = cost.energy_j - idle_w[key] * cost.time_s
+            time_s = cost.time_s / 3
+            rows[operator, key, "int8"] = replace(cost, time_s=time_s, energy_j=idle_w[key] * time_s + beyond / 3)
+    losses = problem.sensitivity if loses else None
+    return replace(problem, costs=replace(problem.costs, operators=rows), sensitivity=losses)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=SEEDS, kind=KINDS, rate=st.booleans())
+def test_a_precision_that_is_better_throughout_is_the_only_one_tried(seed: int, kind: str, rate: bool) -> None:
+    """No point of the brute-force front is lost for it, at the period's interval or at a given one."""
+    limits = Limits(rate_per_s=0.05) if rate else Limits()
+    problem = made_better(free(seed, n=4, kind=kind, limits=limits), loses=False)
+    assert worth_trying(problem) == (("int8",), ("int8",))
+    objectives = ("throughput", "energy", "link-bytes")
+    every = [objective_values(p.score, objectives) for p in brute_force(problem, objectives)]
+    settled_best = replace(problem, precisions_allowed={ref.key: ("int8",) for ref in problem.processors})
+    kept = [objective_values(p.score, objectives) for p in brute_force(settled_best, objectives)]
+    for row in every:
+        assert any(all(a <= b * (1 + 1e-9) for a, b in zip(other, row, strict=True)) for other in kept)
+
+
+def test_a_precision_that_loses_accuracy_stays_worth_trying() -> None:
+    assert worth_trying(made_better(free(4), loses=True)) == (("fp32", "int8"), ("fp32", "int8"))
+
+
+def test_where_hops_hold_processors_all_precisions_are_tried() -> None:
+    assert worth_trying(made_better(free(4, kind="polled"), loses=False)) == (("fp32", "int8"), ("fp32", "int8"))
+
+
+def test_of_equal_precisions_the_first_is_kept() -> None:
+    problem = free(4)
+    rows = {(o, k, p): problem.costs.operators[o, k, "fp32"] for o, k, p in problem.costs.operators}
+    graph = replace(problem.graph, tensors=tuple(replace(t, dtype="int8") for t in problem.graph.tensors))
+    graph = replace(graph, initializers=tuple(replace(i, dtype="int8") for i in graph.initializers))
+    same = replace(problem, graph=graph, costs=replace(problem.costs, operators=rows), sensitivity=None)
+    assert worth_trying(same) == (("fp32",), ("fp32",))
 
 
 def test_a_processor_works_at_one_precision_and_the_plan_says_which() -> None:
