@@ -14,6 +14,7 @@ from optimizer.problem import Problem
 from optimizer.search.cpsat import Budget
 from optimizer.search.cpsat.prove import MAX_PERMUTED
 from optimizer.search.downsets import Lattice, all_downsets, along_orders
+from optimizer.search.many_boards_beam import OrderBeam
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.segment_loads import SegmentLoads
 from optimizer.search.subset_reach import BoardSets, Segments, SubsetReach
@@ -22,7 +23,10 @@ __all__ = ["METHOD", "LatticeSearch"]
 
 METHOD = "DP over downsets and sets of boards"
 _MAX_DOWNSETS = 20_000
-_MAX_PAIRS = 3e7
+_MAX_PAIRS = 2e7
+"""Kept at some tens of bytes each."""
+_FOREVER_S = 1e200
+"""Longer than the period of any plan."""
 _MAX_SET = 4096
 """Words of a set of sets of boards: 18 boards that all differ."""
 _PASSES_S, _ORDER_S = 8e-7, 1e-3
@@ -36,6 +40,9 @@ _ROUGH = 1e-3
 _FIRST_STEP = 2e-3
 _MEMORY_SHARES = (0.9, 0.75, 0.6)
 _PATIENCE = (1.0, 1.02, 1.1)
+
+
+_Source = SubsetReach | OrderBeam
 
 
 class _TimeUpError(Exception):
@@ -54,15 +61,14 @@ class LatticeSearch:
         """The bound, and whether nothing better than it is left to be looked for; None where there are too many
         downsets, pairs of them, or sets of boards.
         """
-        lattice = all_downsets(self.problem.graph, self.work, self.problem.together, _MAX_DOWNSETS)
-        if lattice is None:
-            return None
-        orders = [list(range(len(self.work))), _depth_first(self.problem)]
+        problem = self.problem
+        lattice = all_downsets(problem.graph, self.work, problem.together, _MAX_DOWNSETS)
+        orders = [list(range(len(self.work))), _depth_first(problem)]
+        some = along_orders(problem.graph, orders, self.work, problem.together)
         try:
-            chain = along_orders(self.problem.graph, orders, self.work, self.problem.together)
-            if len(chain.member) < len(lattice.member):
-                self._plans(chain)
-            if self._left_to_cp_sat(lattice):
+            if lattice is None or len(some.member) < len(lattice.member):
+                self._plans(some)
+            if lattice is None or self._left_to_cp_sat(lattice):
                 return self.low_s, False
             return self._proof(lattice)
         except _TimeUpError:
@@ -107,34 +113,33 @@ class LatticeSearch:
 
     def _high_s(self) -> float:
         """A period that some plan has, or longer than that of any."""
-        best = self.pool.best_value("throughput")
-        if math.isfinite(best):
-            return best
-        tables = self.problem.tables
-        bytes_s = sum(link.occupancy_s(int(tables.tensor_bytes.max())) for link in self.problem.links)
-        return float(tables.time_s.sum() + tables.segment_s.sum()) + bytes_s * len(self.problem.graph.tensors) + 1.0
+        return min(self.pool.best_value("throughput"), _FOREVER_S)
 
     def _plans(self, lattice: Lattice) -> None:
         """Good plans whose segments end where the orders pass."""
         low, high = self.low_s, self._high_s()
-        reach = self._reach(lattice, high)
-        if reach is None:
-            return
+        source: _Source | None = self._reach(lattice, high)
+        if source is None:
+            source = OrderBeam(self.problem, self.work, high, self._max_stages())
+        if high == _FOREVER_S:
+            found = source.segments(high, self._spend)
+            if found is None:
+                return
+            high = self._score(source, found, high)
         while high > low * (1 + _ROUGH):
             middle = math.sqrt(low * high) if low * 4 < high and low > 0 else (low + high) / 2
-            found = reach.segments(middle, self._spend)
+            found = source.segments(middle, self._spend)
             if found is None:
                 low = middle
             else:
-                high = self._score(reach, found, middle)
+                high = self._score(source, found, middle)
 
     def _proof(self, lattice: Lattice) -> tuple[float, bool] | None:
         high, step = self._high_s(), _FIRST_STEP
-        known = math.isfinite(self.pool.best_value("throughput"))
         reach = self._reach(lattice, high)
         if reach is None:
             return None
-        if not known:
+        if high == _FOREVER_S:
             found = reach.segments(high, self._spend)
             if found is None:
                 return math.inf, True
@@ -149,12 +154,12 @@ class LatticeSearch:
         self._leave_room(reach)
         return self.low_s, True
 
-    def _score(self, reach: SubsetReach, found: Segments, period_s: float) -> float:
+    def _score(self, reach: _Source, found: Segments, period_s: float) -> float:
         """Score the segments; the period that they need as far as the loads say."""
         self.pool.score(self._assignment(reach, found))
         return min(period_s, max(self.low_s, *(reach.loads.load_s(*segment) for segment in found)))
 
-    def _assignment(self, reach: SubsetReach, found: Segments) -> Assignment:
+    def _assignment(self, reach: _Source, found: Segments) -> Assignment:
         """The processors of each type in declared order."""
         left = [list(m) for m in reach.loads.members]
         chosen = np.zeros(len(self.work), dtype=np.int64)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.costs import BoundaryCost
 from optimizer.evaluate import resource_occupancy_s
 from optimizer.events import build_events
 from optimizer.graph import predecessors
@@ -228,3 +229,24 @@ def test_a_bound_that_was_proven_is_proven_anew_and_a_higher_one_is_not(seed: in
     pool, bound, _ = searched(problem)
     assert is_proven_bound(problem, bound, budget())
     assert not is_proven_bound(problem, pool.best_value("throughput") * 1.001, budget())
+
+
+def test_many_boards_that_all_differ_get_plans_along_the_order_of_a_graph_with_branches() -> None:
+    problem = random_problem(7, 40, 20, "switch")
+    alone = Pool(problem, ("throughput",))
+    for q in range(20):
+        alone.score(np.full(40, q))
+    pool = Pool(problem, ("throughput",))
+    bound = prove_period(pool, budget())
+    assert bound is not None
+    assert bound.value <= pool.best_value("throughput") < alone.best_value("throughput")
+
+
+def test_a_graph_that_no_board_can_run_is_proven_impossible_however_long_its_costs() -> None:
+    problem = random_problem(5, 6, 3, "switch")
+    full = replace(problem, limits=Limits(max_ram_bytes={f"b{i}": 1 for i in range(3)}))
+    assert searched(full)[1:] == (math.inf, True)
+    rows = {ref.key: BoundaryCost(1e6, 1e3, "made") for ref in problem.processors}
+    dear = replace(problem, costs=replace(problem.costs, boundaries=rows))
+    pool, bound, _ = searched(dear)
+    assert bound <= pool.best_value("throughput") < math.inf
