@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from optimizer.errors import LimitError
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.memory_plan import with_arenas
 from optimizer.objectives import DEFAULT_OBJECTIVES, check_objectives, held, objective_values
@@ -44,6 +45,8 @@ _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
+_REOPENED_SHARE = 0.3
+"""Share of its time for a proof that an earlier search, with all of it, left open."""
 _UNCERTAINTY_SHARE = 0.5
 _WARM_GENERATIONS = 20
 """Of NSGA-II where the search starts from an earlier front."""
@@ -82,6 +85,11 @@ def solve(
     Raises LimitError for objectives and preferences that we do not know or that the problem says nothing of.
     """
     options = options or SolveOptions()
+    if problem.replicate and options.cost_uncertainty is not None:
+        raise LimitError(
+            "what costs that are off do to plans with replicas is not worked out",
+            expected="--replicate or --cost-uncertainty, not both",
+        )
     tell = progress or (lambda text, share: None)
     if any(len(allowed) > 1 for allowed in problem.precision_choices):
         return solve_choices(problem, options, partial(solve, progress=progress))
@@ -179,6 +187,9 @@ class _Run:
             return
         still = len([o for o in self.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
+        start = self.options.start
+        if start is not None and objective in start.left_open:
+            share *= _REOPENED_SHARE
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
         quick = self._quick_bound(objective)
         known = quick.value

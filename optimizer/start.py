@@ -2,7 +2,8 @@
 
 Its plans (those of front.json beside it as well) are where the search begins; segments of boards that are gone go to
 the board that takes them best. Its bounds hold on, scaled: where every duration is now at least a share of what it
-was, and every plan of now was a plan then, no period and no latency is below that share of the old bound.
+was, and every plan of now was a plan then, no period and no latency is below that share of the old bound. A proof
+that was left open gets less time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Start:
     assignments: tuple[tuple[int, ...], ...]
     bounds: Mapping[str, float] = field(default_factory=dict)
     """Proven lower bounds that hold for the new problem, by objective."""
+    left_open: frozenset[str] = frozenset()
+    """Objectives that were not proven then: what took all of the time will hardly close now."""
 
 
 def load_start(path: Path, problem: Problem) -> Start:
@@ -51,7 +54,8 @@ def load_start(path: Path, problem: Problem) -> Start:
     rows += _front_rows(path.with_name("front.json"), problem)
     gone: dict[str, int] = {}
     found = dict.fromkeys(tuple(_assignment(problem, row, gone, path)) for row in rows)
-    return Start(tuple(found), carried_bounds(loaded, problem))
+    unproven = frozenset(o for o, c in loaded.certificates.items() if c.status != "proven")
+    return Start(tuple(found), carried_bounds(loaded, problem), unproven)
 
 
 _Row = list[tuple[str, tuple[int, ...]]]

@@ -158,6 +158,15 @@ def test_the_front_is_found_again_from_its_files(solved: Path) -> None:
     assert alone.assignments == start.assignments[:1]
 
 
+def test_what_was_left_open_is_known(solved: Path, tmp_path: Path) -> None:
+    data = json.loads((solved / "plan.json").read_text())
+    data["certificate"]["latency"]["status"] = "bounded"
+    (tmp_path / "plan.json").write_text(json.dumps(data))
+    problem = load_plan(solved / "plan.json").problem
+    open_then = {o for o, c in data["certificate"].items() if c["status"] != "proven"}
+    assert load_start(tmp_path / "plan.json", problem).left_open == open_then >= {"latency"}
+
+
 def test_a_solve_from_a_start_is_at_least_as_good_and_proves_what_was_proven(solved: Path) -> None:
     request = SolveRequest(
         solved / "branched.onnx", line_of_boards(3), time_limit_s=10.0, workers=1, start=solved / "plan.json"

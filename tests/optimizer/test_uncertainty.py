@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import random
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.objectives import objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
+from optimizer.report_terminal import solve_table
+from optimizer.request import SolveRequest, report_data, solve_request, write_results
 from optimizer.search.cpsat import Budget
 from optimizer.search.pool import Pool
 from optimizer.solve import SolveOptions, solve
 from optimizer.uncertainty import assess, scaled, uncertainty_words
 from tests.optimizer.builders import random_problem
+from tests.optimizer.onnx_builders import line_of_boards
+from tests.optimizer.plan_files import branched_model
 
 SEEDS = st.integers(0, 10**6)
 KINDS = ("mesh", "line", "switch", "shared", "polled")
@@ -114,3 +122,24 @@ def test_at_a_rate_nothing_is_claimed_to_be_proven() -> None:
     problem = replace(free, limits=Limits(rate_per_s=0.5 / front.certificates["throughput"].value))
     (regret,) = assess(problem, front_of(problem, "energy"), 0.1, Budget(time.monotonic() + 5, 1, 0)).regrets
     assert regret.at_most is None
+
+
+@pytest.mark.parametrize(("prefer", "replicate"), [("throughput", False), ("knee", False), ("throughput", True)])
+def test_plan_file_report_and_table_say_what_was_found(tmp_path: Path, prefer: str, replicate: bool) -> None:
+    request = SolveRequest(
+        branched_model(tmp_path), line_of_boards(3), prefer=prefer, time_limit_s=5.0, workers=1, gap=0.05,
+        replicate=replicate, cost_uncertainty=0.1,
+    )  # fmt: skip
+    result = solve_request(request)
+    assert isinstance(result.outcome, Front)
+    files = write_results(result, tmp_path)
+    found = json.loads(files.plan.read_text())["uncertainty"]
+    assert found["share"] == 0.1
+    assert [r["objective"] for r in found["regrets"]] == (
+        ["throughput", "latency", "energy"] if prefer == "knee" else ["throughput"]
+    )
+    assert all(r["attained"] <= r["at_most"] + 1e-9 for r in found["regrets"])
+    assert "Cost uncertainty" in files.report.read_text()
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(solve_table(report_data(result.problem, result.outcome)))
+    assert "Costs within 10 %: regret in throughput" in screen.getvalue()
