@@ -35,11 +35,11 @@ class ModelProof:
     """The proof of one objective over the plans of one model. ``run`` may be called again with more time.
 
     ``make`` builds the model, which takes a while, when it is first needed. ``bound`` holds for all plans of the
-    model; ``closed``: there is nothing more to find out.
+    model; ``closed``: there is nothing more to find out. ``known_bound``: proven of all plans elsewhere.
     """
 
-    def __init__(self, pool: Pool, objective: str, make: Callable[[], PlanModel]) -> None:
-        self.pool, self.objective, self._make = pool, objective, make
+    def __init__(self, pool: Pool, objective: str, make: Callable[[], PlanModel], known_bound: float = 0.0) -> None:
+        self.pool, self.objective, self._make, self._known_bound = pool, objective, make, known_bound
         self.bound, self.closed = 0.0, False
         self._open_bound = math.inf
         """Of assignments that were cut off though some schedule of them may do after all."""
@@ -56,6 +56,8 @@ class ModelProof:
         """What is minimised, and its integer units a unit of the objective."""
         goal = GOALS[self.objective](self.model)
         add_limits(self.model, self.objective, goal)
+        if self.objective in ("throughput", "latency"):  # variables of their own: every plan's real value is one
+            self.model.model.add(goal.expression >= self.model.scale.seconds(self._known_bound))
         self.model.model.minimize(goal.expression)
         return goal.expression, goal.per_unit
 

@@ -18,6 +18,7 @@ from optimizer.search.cpsat.plan_model import PlanModel
 from optimizer.search.cpsat.scale import Scale
 from optimizer.search.cpsat.solver import Budget
 from optimizer.search.cpsat.stage_model import StageModel
+from optimizer.search.latency_bound import latency_bound
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.revisit import balance_two
 from optimizer.search.symmetry import interchangeable, processor_orders
@@ -50,9 +51,14 @@ def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) 
     The bound holds for all plans of the problem's class (contiguous, unless a processor may be revisited) in any
     order of processors, within all limits.
     """
+    begin = time.monotonic()
+    if objective == "latency":
+        known_bound = max(known_bound, _along_the_trunk(pool))
+        best = pool.best_value(objective)
+        if best * (1 - max(CUTOFF, budget.gap)) <= known_bound:
+            return Bound(min(known_bound, best), True, "paths along the trunk", time.monotonic() - begin)
     if pool.problem.non_contiguous:
         return _prove_revisit(pool, objective, budget, known_bound)
-    begin = time.monotonic()
     problem, scale = pool.problem, Scale.of(pool.problem)
     if len(problem.processors) > MAX_PERMUTED:
         models: list[Callable[[], PlanModel]] = [partial(FreeModel, problem, range(len(problem.processors)), scale)]
@@ -60,23 +66,33 @@ def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) 
     else:
         models = [partial(StageModel, problem, order, scale) for order in processor_orders(problem)]
         method = "CP-SAT, every order of processors" if len(models) > 1 else "CP-SAT"
-    proofs = [ModelProof(pool, objective, model) for model in models]
+    proofs = [ModelProof(pool, objective, model, known_bound) for model in models]
     _run_all(proofs, budget)
     value = min((max(proof.bound, known_bound) for proof in proofs), default=0.0)
     value = min(value, pool.best_value(objective))
     return Bound(value, all(proof.closed for proof in proofs), method, time.monotonic() - begin)
 
 
+def _along_the_trunk(pool: Pool) -> float:
+    """Bound on the latency; plans near it go into the pool."""
+    found = latency_bound(pool.problem)
+    if found is None:
+        return 0.0
+    for assignment in found.assignments:
+        pool.score(assignment)
+    return found.bound_s
+
+
 def _run_all(proofs: list[ModelProof], budget: Budget) -> None:
     """Each order gets its share of half the time, then those still open share what is left, least bound first."""
-    share = _FIRST_PASS
+    share = _FIRST_PASS if len(proofs) > 1 else 1.0
     while True:
         still = sorted((p for p in proofs if not p.closed), key=lambda p: p.bound)
         for number, proof in enumerate(still):
             if budget.left_s <= 0:
                 return
             proof.run(budget, max(_LEAST_S, share * budget.left_s / (len(still) - number)))
-        if not still or len(proofs) == 1:
+        if not still or share == 1.0:
             return
         share = 1.0
 
@@ -97,12 +113,10 @@ def _prove_revisit(pool: Pool, objective: str, budget: Budget, known_bound: floa
         if best * (1 - CUTOFF) <= known_bound:
             return Bound(min(known_bound, best), True, "balance of the processors", time.monotonic() - begin)
     model = RevisitModel(problem, Scale.of(problem), interchangeable(problem))
-    if objective == "throughput":
-        model.model.add(model.period >= model.scale.seconds(known_bound))
     plan = pool.best(objective)
     if plan is not None:
         model.start_from(assignment_of(problem, plan))
-    proof = ModelProof(pool, objective, lambda: model)
+    proof = ModelProof(pool, objective, lambda: model, known_bound)
     proof.run(budget, max(_LEAST_S, budget.left_s))
     value = min(max(proof.bound, known_bound), pool.best_value(objective))
     return Bound(value, proof.closed, "CP-SAT, any number of segments", time.monotonic() - begin)
