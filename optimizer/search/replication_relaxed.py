@@ -64,7 +64,9 @@ def relax_sets(problem: Problem, sets: Configuration, at_most_s: float = math.in
     system = System(problem.system.name, tuple(boards), tuple(links), source, sink, switches)
     sizes = {ref.key: len(members.get(ref.key, (ref,))) for ref in system.processors}
     costs = _costs(problem, sizes, _at_the_ends(problem, members))
-    relaxed = Problem(problem.graph, system, costs, _limits(problem.limits, stands_for, at_most_s))
+    precisions = {ref.key: (problem.precisions[problem.processor_index[ref.key]],) for ref in system.processors}
+    limits = _limits(problem.limits, stands_for, at_most_s)
+    relaxed = Problem(problem.graph, system, costs, limits, precisions_allowed=precisions)
     keys = {key: tuple(r.key for r in members[key]) if key in members else (key,) for key in sizes}
     return Relaxed(relaxed, keys)
 

@@ -215,3 +215,31 @@ def test_the_chart_shows_every_frame_of_a_turn(written: Path) -> None:
     own = [b for b in bars if b.activity == f"segment:{replicated.name}"]
     assert {b.resource for b in own} == set(replicated.replicas)
     assert len({(b.stage % b.frames) for b in own}) == own[0].frames
+
+
+def test_uncertain_costs_and_replicas_do_not_go_together() -> None:
+    problem = replace(alike_problem(3, 5, 4, "mesh"), replicate=True)
+    with pytest.raises(LimitError, match="replicas"):
+        solve(problem, SolveOptions(("throughput",), cost_uncertainty=0.1))
+
+
+def test_sets_work_at_the_precision_of_their_boards() -> None:
+    problem = alike_problem(3, 5, 4, "mesh")
+    boards = tuple(
+        replace(b, processors=(replace(b.processors[0], macs_per_s={"fp32": 1e9, "int8": 4e9}),))
+        for b in problem.system.boards
+    )
+    rows = dict(problem.costs.operators)
+    rows |= {
+        (n, k, "int8"): replace(cost, time_s=cost.time_s / 4) for (n, k, _), cost in problem.costs.operators.items()
+    }
+    problem = replace(
+        problem,
+        system=replace(problem.system, boards=boards),
+        costs=replace(problem.costs, operators=rows),
+        precisions_allowed={ref.key: ("int8",) for ref in problem.processors},
+    )
+    relaxed = relax_sets(problem, ((1, 3),))
+    assert relaxed is not None
+    assert set(relaxed.problem.precisions) == {"int8"}
+    assert relaxed.problem.tables.time_s[:, 2] == pytest.approx(problem.tables.time_s[:, 2])
