@@ -26,7 +26,7 @@ import numpy.typing as npt
 from optimizer.evaluate import Schedule, evaluate_batch
 from optimizer.problem import Problem
 from optimizer.request import SolveRequest, make_problem
-from optimizer.search.nsga2 import Codec, move_boundary
+from optimizer.search.nsga2 import Codec
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Assignment, Pool, assignment_of, key_of
 from optimizer.search.screen import Screen
@@ -64,7 +64,7 @@ class Case:
             base = self.seeds[int(rng.integers(len(self.seeds)))]
             genome = codec.encode(base, rng.permutation(known).tolist() if rng.random() < 0.2 else _order(base, known))
             for _ in range(_MUTATIONS):
-                genome = move_boundary(genome, codec, rng)
+                genome = codec.moves.apply(genome, rng)
             (assignment,) = codec.decode(genome[None])
             if pool.outline(assignment) is not None:
                 found.setdefault(key_of(assignment), genome)

@@ -10,6 +10,7 @@ matters.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ _HANDLED = ("throughput", "latency", "energy")
 _TIGHT = 1e-6
 _SMALL = 1e-12
 _BEAM = 24
-"""Labels kept a cut in the narrow search that finds plans to measure others by."""
+"""About as many labels are kept a cut in the narrow search that finds plans to measure others by."""
+_WEIGHTS = 6
+"""Steps of the weights of objectives by which they are chosen."""
 
 
 def label_front(pool: Pool, deadline: float, max_cuts: int = MAX_CUTS, max_labels: int = MAX_LABELS) -> int | None:
@@ -131,8 +134,8 @@ class _Search:
             picked = labels.pick(fine)
             fine = fine[_undominated(picked)]
         if self.beam is not None and len(fine) > self.beam:
-            figures = np.stack([period[fine], latency[fine], energy[fine]], axis=1)
-            fine = fine[_spread(figures, self.beam)]
+            by_name = dict(zip(_HANDLED, (period, latency, energy), strict=True))
+            fine = fine[_spread(np.stack([by_name[o][fine] for o in self.pool.objectives], axis=1), self.beam)]
         return labels.pick(fine)
 
     def ends(self) -> Iterator[tuple[tuple[float, float, float], Assignment]]:
@@ -229,8 +232,7 @@ def _spread(figures: Floats, count: int) -> Ints:
     """Positions of about ``count`` rows, the best by evenly spread weights of the figures."""
     least = figures.min(axis=0)
     share = figures / np.where(least > 0, least, 1.0)
-    steps = [(a, b, 4 - a - b) for a in range(5) for b in range(5 - a)]
-    weights = np.array(steps, dtype=np.float64) / 4
-    values = share @ weights.T
+    whole = [w for w in itertools.product(range(_WEIGHTS + 1), repeat=figures.shape[1]) if sum(w) == _WEIGHTS]
+    values = share @ np.array(whole, dtype=np.float64).T
     best = np.argsort(values, axis=0, kind="stable")
-    return np.unique(best[: max(1, count // 5)].reshape(-1))
+    return np.unique(best[: max(1, 3 * count // len(whole))].reshape(-1))

@@ -21,13 +21,17 @@ from pymoo.core.problem import Problem as PymooProblem
 from pymoo.core.sampling import Sampling
 
 from optimizer.objectives import objective_values
+from optimizer.search.label_cuts import topological_orders
+from optimizer.search.moves import Moves
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.screen import Screen
 
-__all__ = ["Codec", "RefineOptions", "move_boundary", "refine"]
+__all__ = ["Codec", "RefineOptions", "refine"]
 
 Genomes = npt.NDArray[np.float64]
 _WORST = 1e30
+_CROSSED = 0.5
+"""Share of children of two parents; the others are a parent with one small change."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class RefineOptions:
 
     deadline: float
     seed: int
-    population: int = 40
-    generations: int = 60
+    population: int = 100
+    generations: int = 80
+    patience: int = 25
+    """Generations without anything new on the front after which the search ends."""
 
 
 class Codec:
@@ -57,6 +63,7 @@ class Codec:
                     if unit_of[c] != unit_of[tensor.producer]:
                         self.before[unit_of[c]].append(tensor.producer)
         self.domains = domains
+        self.moves = Moves(self.n, self.k, tuple(topological_orders(pool.problem)), self.revisits)
 
     def decode(self, genomes: Genomes) -> list[Assignment]:
         """Assignments of a population, repaired unit by unit in all genomes at once."""
@@ -88,8 +95,33 @@ class Codec:
         return np.concatenate([place[assignment], keys])
 
 
+class _Archive:
+    """Genomes of the best plans met so far, however many there are."""
+
+    def __init__(self) -> None:
+        self.age = self.changed = 0
+        """Generations done, and those done when it last grew better."""
+        self.genomes: Genomes = np.zeros((0, 0))
+        self._figures: Genomes = np.zeros((0, 0))
+
+    def add(self, genomes: Genomes, figures: Genomes) -> None:
+        """Keep those that no other is as good as; one for each point."""
+        if len(self.genomes):
+            genomes, figures = np.vstack([self.genomes, genomes]), np.vstack([self._figures, figures])
+        old = len(self.genomes)
+        rows = np.lexsort(figures.T[::-1])
+        kept: list[int] = []
+        while len(rows):
+            kept.append(int(rows[0]))
+            rows = rows[(figures[rows] < figures[rows[0]]).any(axis=1)]
+        if max(kept, default=0) >= old:
+            self.changed = self.age
+        self.genomes, self._figures = genomes[kept], figures[kept]
+
+
 class _Task(PymooProblem):  # type: ignore[misc]
     def __init__(self, screen: Screen, codec: Codec) -> None:
+        self.archive = _Archive()
         self.objectives = screen.pool.objectives
         super().__init__(n_var=codec.n + codec.k, n_obj=len(self.objectives), n_ieq_constr=1, xl=0, xu=codec.k)
         self.screen, self.codec = screen, codec
@@ -104,6 +136,9 @@ class _Task(PymooProblem):  # type: ignore[misc]
             values.append([min(f, _WORST) for f in objective_values(score, self.objectives)])
             broken.append([float(len(score.violations))])
         out["F"], out["G"] = np.array(values), np.array(broken)
+        fine = out["G"][:, 0] <= 0
+        if fine.any():
+            self.archive.add(x[fine], out["F"][fine])
 
 
 class _Seeds(Sampling):  # type: ignore[misc]
@@ -118,7 +153,7 @@ class _Seeds(Sampling):  # type: ignore[misc]
         while len(genomes) < n_samples:
             if self.seeds and self.rng.random() < 0.5:
                 base = self.seeds[int(self.rng.integers(len(self.seeds)))]
-                genomes.append(move_boundary(base.copy(), self.codec, self.rng))
+                genomes.append(self.codec.moves.apply(base, self.rng))
             else:
                 cuts = np.sort(self.rng.integers(0, self.codec.n + 1, self.codec.k - 1))
                 places = np.searchsorted(cuts, np.arange(self.codec.n), side="right")
@@ -127,55 +162,38 @@ class _Seeds(Sampling):  # type: ignore[misc]
 
 
 class _Splice(Crossover):  # type: ignore[misc]
-    """One parent up to an operator, the other from there on; processor order from either."""
+    """One parent up to a cut, the other from there on, along any topological order; processor order from either."""
 
     def __init__(self, codec: Codec, rng: np.random.Generator) -> None:
-        super().__init__(2, 2)
+        super().__init__(2, 2, prob=_CROSSED)
         self.codec, self.rng = codec, rng
 
     def _do(self, problem: Any, x: npt.NDArray[Any], **kwargs: Any) -> npt.NDArray[Any]:
         children = x.copy()
         n = self.codec.n
         for mating in range(x.shape[1]):
-            at = int(self.rng.integers(n + 1))
-            children[0, mating, at:n] = x[1, mating, at:n]
-            children[1, mating, at:n] = x[0, mating, at:n]
+            behind = self.codec.moves.any_order(self.rng)[int(self.rng.integers(n + 1)) :]
+            children[0, mating, behind] = x[1, mating, behind]
+            children[1, mating, behind] = x[0, mating, behind]
             if self.rng.random() < 0.5:
                 children[0, mating, n:], children[1, mating, n:] = x[1, mating, n:], x[0, mating, n:]
         return children
 
 
 class _Move(Mutation):  # type: ignore[misc]
+    """Small changes; of every other child none of its parents is changed, but one of the best plans met so far."""
+
     def __init__(self, codec: Codec, rng: np.random.Generator) -> None:
         super().__init__()
         self.codec, self.rng = codec, rng
 
     def _do(self, problem: Any, x: Genomes, **kwargs: Any) -> Genomes:
-        return np.array([move_boundary(g.copy(), self.codec, self.rng) for g in x])
+        return np.array([self.codec.moves.apply(self._base(problem.archive, g), self.rng) for g in x])
 
-
-def move_boundary(genome: npt.NDArray[np.float64], codec: Codec, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Shift a run of operators to the neighbouring place, or exchange two processors."""
-    n, k = codec.n, codec.k
-    if k > 1 and rng.random() < 0.15:
-        a, b = rng.choice(k, 2, replace=False)
-        genome[n + a], genome[n + b] = genome[n + b], genome[n + a]
-        return genome
-    length = int(rng.geometric(0.15))
-    edges = np.flatnonzero(np.diff(genome[:n])) + 1
-    at = int(rng.choice(edges)) if len(edges) and rng.random() < 0.8 else int(rng.integers(n))
-    if codec.revisits and rng.random() < 0.4:
-        genome[at : at + length] = rng.integers(k)
-        return genome
-    if rng.random() < 0.5:
-        genome[at : at + length] = genome[max(0, at - 1)]
-    else:
-        low = max(0, at - length)
-        genome[low:at] = genome[min(n - 1, at)]
-        genome[:low] = np.minimum(genome[:low], genome[min(n - 1, at)])
-    if rng.random() < 0.1:
-        genome[at:n] = np.clip(genome[at:n] + rng.choice([-1, 1]), 0, k - 1)
-    return genome
+    def _base(self, archive: _Archive, child: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        if len(archive.genomes) == 0 or self.rng.random() < 0.5:
+            return child
+        return np.asarray(archive.genomes[int(self.rng.integers(len(archive.genomes)))])
 
 
 def refine(
@@ -205,6 +223,9 @@ def refine(
     while algorithm.has_next() and time.monotonic() < options.deadline:
         algorithm.next()
         done += 1
+        if done - task.archive.changed > options.patience:
+            break
+        task.archive.age = done
         if on_generation is not None:
             on_generation(done, options.generations)
     return done
