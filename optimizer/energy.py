@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from optimizer.board_use import used_boards
 from optimizer.events import Events
 from optimizer.plan import Schedule
 from optimizer.problem import Problem
@@ -14,15 +13,25 @@ __all__ = ["energy_and_wire_bytes"]
 
 
 def energy_and_wire_bytes(
-    problem: Problem, schedule: Schedule, events: Events, occupancy_s: Mapping[str, float], interval_s: float
+    problem: Problem,
+    schedule: Schedule,
+    events: Events,
+    occupancy_s: Mapping[str, float],
+    interval_s: float,
+    used: Collection[str],
 ) -> tuple[float, int]:
-    """Joules and wire bytes of one inference, on average over the frames of a turn."""
+    """Joules and wire bytes of one inference, on average over the frames of a turn; ``used``: boards."""
     joules, wire = _over_links(problem, schedule)
-    return _in_processors(problem, schedule, events, occupancy_s, interval_s) + joules, round(wire)
+    return _in_processors(problem, schedule, events, occupancy_s, interval_s, used) + joules, round(wire)
 
 
 def _in_processors(
-    problem: Problem, schedule: Schedule, events: Events, occupancy_s: Mapping[str, float], interval_s: float
+    problem: Problem,
+    schedule: Schedule,
+    events: Events,
+    occupancy_s: Mapping[str, float],
+    interval_s: float,
+    used: Collection[str],
 ) -> float:
     frames = events.frames
     active = 0.0
@@ -35,7 +44,6 @@ def _in_processors(
     for resources, seconds in zip(events.resources, events.compute_s, strict=True):
         if seconds > 0:
             compute[resources[0]] = compute.get(resources[0], 0.0) + seconds / frames
-    used = used_boards(problem, schedule)
     active /= frames
     idle = 0.0
     for ref in problem.processors:
@@ -54,8 +62,7 @@ def _over_links(problem: Problem, schedule: Schedule) -> tuple[float, float]:
     wire = joules = 0.0
     for t in schedule.transfers:
         for hop in t.hops:
-            link = problem.link_by_name[hop.link]
-            size = link.wire_bytes(t.size_bytes)
-            wire += size / t.every
-            joules += size / t.every * link.energy_j_per_byte
+            hop_bytes, hop_j = problem.ways.wire(hop.link, t.size_bytes)
+            wire += hop_bytes / t.every
+            joules += hop_j / t.every
     return joules, wire

@@ -111,12 +111,12 @@ def _latencies_s(events: Sequence[Events], starts_s: Floats, never: Bools) -> li
     plan = np.repeat(np.arange(len(events)), nodes)
     first = np.cumsum(nodes) - nodes
     ends_s = starts_s + np.fromiter((d for e in events for d in e.duration_s), np.float64, len(starts_s))
-    arrivals = [(p, i, lag) for p, e in enumerate(events) for i, _, lag, _ in e.depth_arcs]
-    table = np.array(arrivals, dtype=np.float64).reshape(-1, 3)
-    of_plan, position = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
+    of_plan = np.repeat(np.arange(len(events)), [len(e.depth_arcs) for e in events])
+    position = np.fromiter((i for e in events for i, _, _, _ in e.depth_arcs), np.int64, len(of_plan))
+    lag_s = np.fromiter((lag for e in events for _, _, lag, _ in e.depth_arcs), np.float64, len(of_plan))
     last_s = np.zeros(len(events))
     np.maximum.at(last_s, plan, ends_s)
-    np.maximum.at(last_s, of_plan, ends_s[first[of_plan] + position] + table[:, 2])
+    np.maximum.at(last_s, of_plan, ends_s[first[of_plan] + position] + lag_s)
     return [float(x) for x in np.where(never, math.inf, last_s)]
 
 
@@ -131,8 +131,9 @@ def score_of(
 ) -> Score:
     """The score that these times and this memory make."""
     interval = problem.limits.interval_s(period)
-    energy, wire_bytes = energy_and_wire_bytes(problem, schedule, events, occupancy, interval)
-    boards, loss = len(used_boards(problem, schedule)), _accuracy_loss(problem, schedule)
+    used = used_boards(problem, schedule)
+    energy, wire_bytes = energy_and_wire_bytes(problem, schedule, events, occupancy, interval, used)
+    loss = _accuracy_loss(problem, schedule)
     return Score(
         period_s=period,
         throughput_per_s=1.0 / period if period > 0 else math.inf,
@@ -141,7 +142,7 @@ def score_of(
         link_bytes=wire_bytes,
         memory_bytes=memory,
         occupancy_s=occupancy,
-        boards_used=boards,
+        boards_used=len(used),
         accuracy_loss=loss,
         violations=(
             *_violations(problem, schedule, period, latency, energy, memory),

@@ -28,13 +28,13 @@ def data_arcs(events: Events) -> list[Arc]:
 def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
     """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order."""
     arcs: list[Arc] = []
+    duration_s = events.duration_s
     for resource, slots in orders.items():
         entries = served(events, resource, slots)
-        for (i, stage_i), (j, stage_j) in itertools.pairwise(entries):
-            arcs.append((i, j, events.duration_s[i], stage_i - stage_j))
         if entries:
-            (last, last_stage), (first, first_stage) = entries[-1], entries[0]
-            arcs.append((last, first, events.duration_s[last], last_stage - first_stage + 1))
+            first, first_stage = entries[0]
+            behind = [*entries[1:], (first, first_stage - 1)]  # one turn later
+            arcs += [(i, j, duration_s[i], a - b) for (i, a), (j, b) in zip(entries, behind, strict=True)]
     return arcs
 
 
@@ -76,12 +76,13 @@ def _lists_of_frame(frame: Events, orders: Mapping[str, tuple[Slot, ...]]) -> di
 def frame_arcs(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
     """Arcs of one frame alone, every resource serving by (stage, position)."""
     arcs = data_arcs(frame)
+    duration_s, index = frame.duration_s, frame.index
     for slots in orders.values():
-        entries = [(s.stage, frame.index[s.activity]) for s in slots]
-        entries.sort(key=_stage)
-        arcs += [(i, j, frame.duration_s[i], 0) for (_, i), (_, j) in itertools.pairwise(entries)]
+        if len(slots) > 1:
+            line = [index[s.activity] for s in sorted(slots, key=_stage)]
+            arcs += [(i, j, duration_s[i], 0) for i, j in itertools.pairwise(line)]
     return arcs
 
 
-def _stage(entry: tuple[int, int]) -> int:
-    return entry[0]
+def _stage(slot: Slot) -> int:
+    return slot.stage

@@ -44,6 +44,15 @@ class WayTable:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._ways: dict[_Key, Way] = {}
+        self._wire: dict[tuple[str, int], tuple[int, float]] = {}
+
+    def wire(self, link: str, size_bytes: int) -> tuple[int, float]:
+        """(bytes on the wire, joules at both ends) of one message over a link."""
+        if (link, size_bytes) not in self._wire:
+            over = self._problem.link_by_name[link]
+            wire_bytes = over.wire_bytes(size_bytes)
+            self._wire[link, size_bytes] = wire_bytes, wire_bytes * over.energy_j_per_byte
+        return self._wire[link, size_bytes]
 
     def way(self, t: Transfer, origin: str, homes: tuple[str, ...]) -> Way:
         """``origin``: board where the tensor is made or enters; ``homes``: boards of its consumers."""
