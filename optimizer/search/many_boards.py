@@ -12,7 +12,6 @@ from optimizer.search.cpsat import Bound, Budget
 from optimizer.search.fluid import METHOD as FLUID
 from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards_chain import Chain, Stage, is_chain
-from optimizer.search.many_boards_lattice import METHOD as LATTICE
 from optimizer.search.many_boards_lattice import LatticeSearch
 from optimizer.search.many_boards_prices import Prices
 from optimizer.search.pool import Pool
@@ -56,9 +55,10 @@ def prove_period(pool: Pool, budget: Budget) -> Bound | None:
     if is_chain(problem):
         value, complete, method = _Bisection(pool, Chain(problem), budget, value).run()
     if not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP):
-        found = LatticeSearch(pool, budget, value).run()
+        search = LatticeSearch(pool, budget, value)
+        found = search.run()
         if found is not None and (found[0] > value or found[1]):
-            (value, complete), method = found, LATTICE
+            (value, complete), method = found, search.method
     limit = problem.limits.max_period_s
     if limit is not None and value > limit * (1 + _TOLERANCE):
         value, complete = math.inf, True

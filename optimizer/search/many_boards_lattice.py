@@ -14,17 +14,21 @@ from optimizer.problem import Problem
 from optimizer.search.cpsat import Budget
 from optimizer.search.cpsat.prove import MAX_PERMUTED
 from optimizer.search.downsets import Lattice, all_downsets, along_orders
+from optimizer.search.lattice_prices import LatticePrices
 from optimizer.search.many_boards_beam import OrderBeam
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.segment_loads import SegmentLoads
 from optimizer.search.subset_reach import BoardSets, Segments, SubsetReach
 
-__all__ = ["METHOD", "LatticeSearch"]
+__all__ = ["METHOD", "PRICED", "LatticeSearch"]
 
 METHOD = "DP over downsets and sets of boards"
+PRICED = "prices of boards over downsets"
 _MAX_DOWNSETS = 20_000
 _MAX_PAIRS = 2e7
 """Kept at some tens of bytes each."""
+_MAX_PRICED = 5e7
+"""Pairs times boards that prices are asked for, round by round."""
 _FOREVER_S = 1e200
 """Longer than the period of any plan."""
 _MAX_SET = 4096
@@ -55,6 +59,7 @@ class LatticeSearch:
     def __init__(self, pool: Pool, budget: Budget, low_s: float) -> None:
         self.pool, self.budget, self.low_s = pool, budget, low_s
         self.problem = pool.problem
+        self.method = METHOD
         self.work = pool.problem.tables.time_s.min(axis=1)
 
     def run(self) -> tuple[float, bool] | None:
@@ -138,7 +143,7 @@ class LatticeSearch:
         high, step = self._high_s(), _FIRST_STEP
         reach = self._reach(lattice, high)
         if reach is None:
-            return None
+            return self._priced(lattice, high)
         if high == _FOREVER_S:
             found = reach.segments(high, self._spend)
             if found is None:
@@ -153,6 +158,20 @@ class LatticeSearch:
                 high, step = self._score(reach, found, middle), 3 * step
         self._leave_room(reach)
         return self.low_s, True
+
+    def _priced(self, lattice: Lattice, high_s: float) -> tuple[float, bool] | None:
+        """A higher bound where sets of boards are too many; never the last word."""
+        if high_s == _FOREVER_S or lattice.pairs(high_s) * len(self.problem.processors) > _MAX_PRICED:
+            return None
+        self.method = PRICED
+        prices = LatticePrices(lattice, SegmentLoads(self.problem, lattice), high_s)
+        while high_s > self.low_s * (1 + _ROUGH):
+            middle = (self.low_s + high_s) / 2
+            if prices.prove_impossible(middle, self._spend):
+                self.low_s = middle
+            else:
+                high_s = middle
+        return self.low_s, False
 
     def _score(self, reach: _Source, found: Segments, period_s: float) -> float:
         """Score the segments; the period that they need as far as the loads say."""

@@ -8,18 +8,20 @@ likes, costs more than that, no plan has the period. The best prices are sought 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from optimizer.search.many_boards_chain import Stage, Windows
 
-__all__ = ["Prices"]
+__all__ = ["Cheapest", "Prices"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _MARGIN = 1e-9
+Cheapest = Callable[[Floats], tuple[float, Floats]]
+"""Prices -> least price of a cover, and how often it uses each type."""
 
 
 class Prices:
@@ -36,9 +38,13 @@ class Prices:
         starts = _starts(windows.far, n)
         if (starts[n] < 0).all():
             return True
+        return self.some_exceed(lambda price: _cheapest(starts, price), rounds, deadline)
+
+    def some_exceed(self, cheapest: Cheapest, rounds: int, deadline: float) -> bool:
+        """Whether at some prices even the cheapest cover costs more than all processors together."""
         price, best = self.price, -np.inf
         for number in range(rounds):
-            cost, uses = _cheapest(starts, price)
+            cost, uses = cheapest(price)
             if cost > best:
                 best, self.price = cost, price
             if cost > 1 + _MARGIN:

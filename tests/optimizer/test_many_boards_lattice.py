@@ -21,8 +21,9 @@ from optimizer.problem import Limits, Problem
 from optimizer.search.cpsat import Budget, Clock
 from optimizer.search.downsets import all_downsets, along_orders, downset_masks
 from optimizer.search.fluid import fluid_bound_s
+from optimizer.search.lattice_prices import LatticePrices
 from optimizer.search.many_boards import is_proven_bound, prove_period
-from optimizer.search.many_boards_lattice import METHOD, LatticeSearch
+from optimizer.search.many_boards_lattice import METHOD, PRICED, LatticeSearch
 from optimizer.search.pool import Pool
 from optimizer.search.segment_loads import SegmentLoads
 from optimizer.search.subset_reach import BoardSets, SubsetReach
@@ -250,3 +251,26 @@ def test_a_graph_that_no_board_can_run_is_proven_impossible_however_long_its_cos
     dear = replace(problem, costs=replace(problem.costs, boundaries=rows))
     pool, bound, _ = searched(dear)
     assert bound <= pool.best_value("throughput") < math.inf
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(KINDS))
+def test_prices_never_prove_a_period_impossible_that_a_plan_has(seed: int, kind: str) -> None:
+    problem = random_problem(seed, 5, 3, kind)
+    lattice = all_downsets(problem.graph, problem.tables.time_s.min(axis=1), (), 1000)
+    assert lattice is not None
+    best = brute_force_s(problem)
+    prices = LatticePrices(lattice, SegmentLoads(problem, lattice), best)
+    assert not prices.prove_impossible(best, lambda seconds: None)
+    assert fluid_bound_s(problem) == 0 or prices.prove_impossible(0.1 * fluid_bound_s(problem), lambda seconds: None)
+
+
+def test_many_boards_that_all_differ_get_a_bound_by_prices_above_the_fluid_one() -> None:
+    diamonds = [(v + a, v + b) for v in range(0, 39, 3) for a, b in ((0, 1), (0, 2), (1, 3), (2, 3))]
+    problem = random_problem(7, 40, 20, "switch")
+    problem = replace(problem, graph=make_graph(diamonds, 40, [10] * 41))
+    pool = Pool(problem, ("throughput",))
+    bound = prove_period(pool, budget())
+    assert bound is not None
+    assert bound.method == PRICED
+    assert bound.value > fluid_bound_s(problem)
