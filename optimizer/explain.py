@@ -37,6 +37,7 @@ def _quantities(problem: Problem, front: Front) -> Iterator[Margin]:
     for option, demand, best, unit, show in (
         ("--max-latency", limits.max_latency_s, latency, "s", format_time),
         ("--min-throughput", limits.min_throughput_per_s, rate, "1/s", format_rate),
+        ("--rate", limits.rate_per_s, rate, "1/s", format_rate),
         ("--max-energy", limits.max_energy_j, energy, "J", format_energy),
     ):
         if demand is not None:

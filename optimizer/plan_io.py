@@ -16,7 +16,16 @@ from optimizer.costs_io import costs_from_dict, costs_to_dict
 from optimizer.errors import PlanError
 from optimizer.graph import Graph
 from optimizer.onnx_model import load_graph
-from optimizer.plan import ArenaLayout, Certificate, Front, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
+from optimizer.plan import Certificate, Front, Plan
+from optimizer.plan_values import (
+    arena_to_dict,
+    certificate_from_dict,
+    certificate_to_dict,
+    plan_from_dict,
+    precisions_from_dict,
+    schedule_to_dict,
+    score_to_dict,
+)
 from optimizer.problem import Limits, Problem
 from optimizer.sensitivity import Sensitivity, sensitivity_from_rows, sensitivity_to_rows
 from optimizer.versions import versions
@@ -28,8 +37,6 @@ __all__ = [
     "front_to_dict",
     "load_plan",
     "plan_to_dict",
-    "score_from_dict",
-    "score_to_dict",
     "versions",
     "write_json",
 ]
@@ -78,8 +85,8 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
         "uncertainty": None if front.uncertainty is None else dataclasses.asdict(front.uncertainty),
         "precisions": {r.key: p for r, p in zip(problem.processors, problem.precisions, strict=True)},
         "sensitivity": None if problem.sensitivity is None else sensitivity_to_rows(problem.sensitivity),
-        **_schedule_to_dict(graph, plan),
-        "arenas": {name: _arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
+        **schedule_to_dict(graph, plan),
+        "arenas": {name: arena_to_dict(graph, layout) for name, layout in plan.arenas.items()},
         "score": score_to_dict(plan.score),
         "certificate": _certificates_to_dict(front),
         "status": plan.status,
@@ -95,89 +102,6 @@ def plan_to_dict(problem: Problem, plan: Plan, front: Front) -> dict[str, Any]:
 def _lasting(source: str) -> str:
     """The model's name as another process can use it: a path from the root."""
     return source if source.startswith("zoo:") else str(Path(source).absolute())
-
-
-def _schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
-    return {
-        "segments": [
-            {
-                "name": s.name,
-                "processor": s.processor,
-                "precision": s.precision,
-                "operators": [graph.operators[v].name for v in s.operators],
-                **({"replicas": list(s.replicas)} if s.replicas else {}),
-            }
-            for s in plan.segments
-        ],
-        "transfers": [
-            {
-                "tensor": t.name,
-                "size_bytes": t.size_bytes,
-                "producer": t.producer,
-                "consumers": list(t.consumers),
-                "to_sink": t.to_sink,
-                "hops": [{"link": h.link} for h in t.hops],
-                "boards": list(t.boards),
-                "depth": t.depth,
-                **({"every": t.every, "first": t.first} if t.every > 1 else {}),
-            }
-            for t in plan.transfers
-        ],
-        "orders": {
-            resource: [{"activity": s.activity, "stage": s.stage} for s in slots]
-            for resource, slots in plan.orders.items()
-        },
-    }
-
-
-def _arena_to_dict(graph: Graph, layout: ArenaLayout) -> dict[str, Any]:
-    return {
-        "size_bytes": layout.size_bytes,
-        "peak_bytes": layout.peak_bytes,
-        "excess_bytes": layout.excess_bytes,
-        "alignment": layout.alignment,
-        "offsets": {graph.tensors[t].name: offset for t, offset in layout.offsets.items()},
-    }
-
-
-def _arena(graph: Graph, data: Mapping[str, Any]) -> ArenaLayout:
-    return ArenaLayout(
-        size_bytes=int(data["size_bytes"]),
-        peak_bytes=int(data["peak_bytes"]),
-        alignment=int(data["alignment"]),
-        offsets={graph.tensor_index[name]: int(offset) for name, offset in data["offsets"].items()},
-    )
-
-
-def score_to_dict(score: Score) -> dict[str, Any]:
-    return {
-        "period_s": score.period_s,
-        "throughput_per_s": score.throughput_per_s,
-        "latency_s": score.latency_s,
-        "energy_j": score.energy_j,
-        "energy_source": "model",
-        "link_bytes": score.link_bytes,
-        "boards_used": score.boards_used,
-        "accuracy_loss": score.accuracy_loss,
-        "memory_share": score.memory_share,
-        "memory_bytes": {name: dataclasses.asdict(use) for name, use in score.memory_bytes.items()},
-        "occupancy_s": dict(score.occupancy_s),
-    }
-
-
-def score_from_dict(data: Mapping[str, Any]) -> Score:
-    """The inverse of ``score_to_dict``. Raises KeyError, TypeError or ValueError."""
-    return Score(
-        period_s=float(data["period_s"]),
-        throughput_per_s=float(data["throughput_per_s"]),
-        latency_s=float(data["latency_s"]),
-        energy_j=float(data["energy_j"]),
-        link_bytes=int(data["link_bytes"]),
-        memory_bytes={name: MemoryUse(**use) for name, use in data["memory_bytes"].items()},
-        occupancy_s={name: float(v) for name, v in data["occupancy_s"].items()},
-        boards_used=int(data["boards_used"]),
-        accuracy_loss=None if data["accuracy_loss"] is None else float(data["accuracy_loss"]),
-    )
 
 
 def _certificates_to_dict(front: Front) -> dict[str, Any]:
@@ -199,23 +123,6 @@ def _steps_to_list(front: Front) -> list[dict[str, Any]]:
     ]
 
 
-def certificate_to_dict(certificate: Certificate) -> dict[str, Any]:
-    """``value`` and ``bound`` are the minimised quantity: for "throughput" the period in seconds."""
-    fields = dataclasses.asdict(certificate)
-    fields["class"] = fields.pop("plan_class")
-    return fields
-
-
-def certificate_from_dict(data: Mapping[str, Any]) -> Certificate:
-    """The inverse of ``certificate_to_dict``. Raises TypeError or ValueError."""
-    fields = {"plan_class" if k == "class" else k: v for k, v in data.items()}
-    fields.setdefault("seconds", 0.0)  # reproducible plans say no wall times
-    for key in ("value", "bound", "gap", "seconds"):
-        if fields[key] is not None:
-            fields[key] = float(fields[key])
-    return Certificate(**fields)
-
-
 def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
     """front.json: every plan of the front with its score, and the certificates."""
     graph = problem.graph
@@ -234,7 +141,7 @@ def front_to_dict(problem: Problem, front: Front) -> dict[str, Any]:
         "certificate": _certificates_to_dict(front),
         "versions": versions(),
         "plans": [
-            {**_schedule_to_dict(graph, plan), "score": score_to_dict(plan.score), "status": plan.status}
+            {**schedule_to_dict(graph, plan), "score": score_to_dict(plan.score), "status": plan.status}
             for plan in front.plans
         ],
     }
@@ -271,10 +178,16 @@ def load_plan(path: str | Path, graph: Graph | None = None) -> LoadedPlan:
     costs = costs_from_dict(_need(path, data, "costs", dict), where=f"{path}: costs")
     limits = _limits(path, _need(path, data, "limits", dict))
     try:
-        plan = _plan(graph, data)
+        plan = plan_from_dict(graph, data)
         revisits = _revisits(path, data, plan)
         problem = Problem(
-            graph, system, costs, limits, revisits, _sensitivity(path, data), precisions_allowed=_precisions(data)
+            graph,
+            system,
+            costs,
+            limits,
+            revisits,
+            _sensitivity(path, data),
+            precisions_allowed=precisions_from_dict(data),
         )
         certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
         loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
@@ -355,57 +268,6 @@ def _limits(path: Path, data: Mapping[str, Any]) -> Limits:
         raise PlanError(f"the limits cannot be understood: {e}", where=str(path)) from e
 
 
-def _precisions(data: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """By processor key; older files say none and mean the defaults."""
-    return {_text(key): (_text(precision),) for key, precision in data.get("precisions", {}).items()}
-
-
 def _sensitivity(path: Path, data: Mapping[str, Any]) -> Sensitivity | None:
     rows = data.get("sensitivity")
     return None if rows is None else sensitivity_from_rows(rows, f"{path}: sensitivity")
-
-
-def _plan(graph: Graph, data: Mapping[str, Any]) -> Plan:
-    operators = graph.operator_by_name
-    return Plan(
-        segments=tuple(
-            Segment(
-                _text(s["name"]),
-                _text(s["processor"]),
-                _text(s["precision"]),
-                tuple(operators[name].index for name in s["operators"]),
-                tuple(_text(key) for key in s.get("replicas", ())),
-            )
-            for s in data["segments"]
-        ),
-        transfers=tuple(_transfer(graph, t) for t in data["transfers"]),
-        orders={
-            r: tuple(Slot(_text(s["activity"]), int(s["stage"])) for s in slots) for r, slots in data["orders"].items()
-        },
-        score=score_from_dict(data["score"]),
-        status=str(data["status"]),
-        arenas={_text(name): _arena(graph, layout) for name, layout in data.get("arenas", {}).items()},
-    )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {value!r}")
-    return value
-
-
-def _transfer(graph: Graph, data: Mapping[str, Any]) -> Transfer:
-    tensor = graph.tensor_index[data["tensor"]]
-    return Transfer(
-        tensor=tensor,
-        name=data["tensor"],
-        size_bytes=int(data["size_bytes"]),
-        producer=data["producer"],
-        consumers=tuple(data["consumers"]),
-        to_sink=bool(data["to_sink"]),
-        hops=tuple(Hop(tensor, h["link"]) for h in data["hops"]),
-        boards=tuple(data["boards"]),
-        depth=int(data["depth"]),
-        every=int(data.get("every", 1)),
-        first=int(data.get("first", 0)),
-    )

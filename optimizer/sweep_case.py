@@ -22,7 +22,8 @@ from optimizer.costs_io import costs_to_dict
 from optimizer.graph import Graph
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.plan import Front
-from optimizer.plan_io import certificate_to_dict, score_to_dict, versions
+from optimizer.plan_io import versions
+from optimizer.plan_values import certificate_to_dict, score_to_dict
 from optimizer.problem import Limits, Problem
 
 __all__ = ["REPORT_FILES", "Answer", "Case", "solve_case"]

@@ -13,7 +13,8 @@ from typing import Any
 from optimizer.atomic import write_atomically
 from optimizer.objectives import OBJECTIVES
 from optimizer.plan import Certificate
-from optimizer.plan_io import certificate_from_dict, score_from_dict, versions, write_json
+from optimizer.plan_io import versions, write_json
+from optimizer.plan_values import certificate_from_dict, score_from_dict
 from optimizer.report_words import Claim, claim, proven_plan
 from optimizer.sweep import Sweep
 from optimizer.sweep_case import Case

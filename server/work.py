@@ -20,7 +20,8 @@ from optimizer.errors import InputError, OptimizerError
 from optimizer.infeasible import Infeasible
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
-from optimizer.plan_io import certificate_to_dict, versions
+from optimizer.plan_io import versions
+from optimizer.plan_values import certificate_to_dict
 from optimizer.request import make_problem, solve_request, write_results
 from optimizer.split import split_plan
 from optimizer.zoo import zoo_names
