@@ -50,6 +50,8 @@ class HostLink:
         self._first = self._next = 0
         self._expected = 0
         self._went_back = -1
+        self._probing = False
+        """Nothing came for long: the board computes, and a whole window would overrun its ring."""
         self._quiet_since = time.monotonic()
         self.parts_again = 0
         line.on_link = self._take
@@ -95,11 +97,13 @@ class HostLink:
             self._quiet_since = time.monotonic()
             self._went_back = -1
             self._next = self._first
+            self._probing = True
             self._credits()
         self._pump()
 
     def _pump(self) -> None:
-        while self._next - self._first < min(self._window, len(self._parts)):
+        window = 1 if self._probing else self._window
+        while self._next - self._first < min(window, len(self._parts)):
             tensor, part = self._parts[self._next - self._first]
             self._line.port.write(encode_message(part, channel=tensor, sequence=self._next), WRITE_TIMEOUT_S)
             self._next += 1
@@ -126,6 +130,7 @@ class HostLink:
             self._send_signal(Type.PART_ACK, 0, self._expected)
 
     def _acknowledged(self, expected: int) -> None:
+        self._probing = False
         if self._first < expected <= self._next:
             del self._parts[: expected - self._first]
             self._first = expected

@@ -102,12 +102,12 @@ def frame(number: int) -> bytes:
     return bytes((number * 31 + i * 7 + i // 256) & 255 for i in range(SIZE))
 
 
-def run_frames(link: HostLink, count: int, ahead: int) -> None:
+def run_frames(link: HostLink, count: int, ahead: int, *, timeout_s: float = 20.0) -> None:
     for n in range(count + ahead):
         if n < count:
-            link.send(0, frame(n), timeout_s=20.0)
+            link.send(0, frame(n), timeout_s=timeout_s)
         if n >= ahead:
-            assert link.receive(99, timeout_s=20.0) == frame(n - ahead)
+            assert link.receive(99, timeout_s=timeout_s) == frame(n - ahead)
 
 
 @pytest.mark.parametrize(("count", "depth"), [(1, 1), (1, 2), (2, 1), (3, 2)])

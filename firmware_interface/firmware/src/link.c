@@ -1,5 +1,6 @@
 #include "link.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -15,6 +16,7 @@ enum { MAX_ROUTES = 8, MAX_WINDOW = 8, PART_HEAD = 8 };
 struct flow {
     struct route route;
     uint8_t *buffer;
+    /* From here on zero at the start of a run. */
     uint32_t arrived;
     uint32_t arrived_bytes; /* of the frame after those */
     uint32_t used_here;
@@ -41,6 +43,7 @@ struct link {
     uint32_t queued;
     uint32_t expected;
     uint32_t went_back; /* to which part, so that one gap goes back once */
+    bool probing;       /* nothing came for long: the other side computes, and a window would overrun its ring */
     uint64_t deadline;
     uint64_t credit_at; /* when credits are said again, in case one was lost */
     struct part parts[MAX_WINDOW];
@@ -89,30 +92,24 @@ enum code link_route(const struct route *route, uint8_t *ram, uint32_t ram_bytes
     }
     if (route->use == ROUTE_INPUT && runtime_input(route->index).bytes != route->size) return CODE_MODEL;
     if (route->use == ROUTE_OUTPUT && runtime_output(route->index).bytes != route->size) return CODE_MODEL;
-    uint64_t wanted = (uint64_t)route->depth * (((uint64_t)route->size + 15u) & ~(uint64_t)15u);
-    if (wanted > ram_bytes) return CODE_DOES_NOT_FIT;
+    if (route->size > ram_bytes) return CODE_DOES_NOT_FIT;
+    uint32_t slot = (route->size + 15u) & ~15u;
+    if (route->depth > ram_bytes / slot) return CODE_DOES_NOT_FIT;
     struct flow *flow = &flows[flow_count++];
     memset(flow, 0, sizeof *flow);
     flow->route = *route;
     flow->buffer = ram;
-    *claimed += (uint32_t)wanted;
+    *claimed += route->depth * slot;
     return CODE_NONE;
 }
 
 void link_start(void) {
     for (uint8_t i = 0; i < flow_count; i++) {
-        struct flow *flow = &flows[i];
-        struct route route = flow->route;
-        uint8_t *buffer = flow->buffer;
-        memset(flow, 0, sizeof *flow);
-        flow->route = route;
-        flow->buffer = buffer;
+        memset(&flows[i].arrived, 0, sizeof flows[i] - offsetof(struct flow, arrived));
     }
     for (unsigned port = 0; port < BOARD_PORTS; port++) {
-        struct link *link = &links[port];
-        link->first = link->next = link->queued = link->expected = 0;
-        link->went_back = UINT32_MAX;
-        link->credit_at = 0;
+        memset(&links[port].first, 0, sizeof links[port] - offsetof(struct link, first));
+        links[port].went_back = UINT32_MAX;
     }
     memset(&link_counters, 0, sizeof link_counters);
 }
@@ -195,6 +192,7 @@ static void take_part(uint8_t port, const struct frame *frame) {
 
 static void take_ack(struct link *link, uint32_t expected) {
     if (expected - link->first > link->queued - link->first) return; /* of an earlier run */
+    link->probing = false;
     if (expected != link->first) {
         link->first = expected;
         if (link->next - link->first > link->queued - link->first) link->next = link->first;
@@ -263,7 +261,9 @@ static bool send(uint8_t port) {
     if (link->first != link->next && now > link->deadline) {
         link->next = link->first;
         link->went_back = UINT32_MAX;
+        link->probing = true;
     }
+    if (link->probing && link->next != link->first) return false;
     bool fresh = link->next == link->queued;
     if (fresh && (link->queued - link->first >= link->window || !queue(port))) return false;
     if (link->next == link->first) link->deadline = now + link->patience;

@@ -29,20 +29,20 @@ static struct {
 } last;
 
 static const char *const texts[] = {
-    [CODE_BAD_MESSAGE] = "payload does not fit its type",
-    [CODE_WRONG_BOARD] = "image is for another board type",
-    [CODE_BUSY] = "the model runs: STOP first",
-    [CODE_WRONG_STATE] = "not in this state",
-    [CODE_HASH_MISMATCH] = "stored bytes have another hash",
-    [CODE_STORAGE] = "slot memory failed",
-    [CODE_MODEL] = "no such tensor, or of another size",
-    [CODE_PEER] = "no link on that port",
-    [CODE_UNSUPPORTED] = "not in this firmware",
-    [CODE_STALE_LEASE] = "a newer lease holds this board",
-    [CODE_NOT_ATTACHED] = "no session: ATTACH first",
-    [CODE_BAD_IMAGE] = "not a valid image",
-    [CODE_OUT_OF_RANGE] = "outside the slot, or not allowed here",
-    [CODE_DOES_NOT_FIT] = "does not fit the RAM",
+    [CODE_BAD_MESSAGE] = "bad payload",
+    [CODE_WRONG_BOARD] = "image of another board",
+    [CODE_BUSY] = "runs: STOP first",
+    [CODE_WRONG_STATE] = "wrong state",
+    [CODE_HASH_MISMATCH] = "hash differs",
+    [CODE_STORAGE] = "slot failed",
+    [CODE_MODEL] = "no such tensor",
+    [CODE_PEER] = "no link there",
+    [CODE_UNSUPPORTED] = "unsupported",
+    [CODE_STALE_LEASE] = "newer lease or session",
+    [CODE_NOT_ATTACHED] = "ATTACH first",
+    [CODE_BAD_IMAGE] = "bad image",
+    [CODE_OUT_OF_RANGE] = "out of range",
+    [CODE_DOES_NOT_FIT] = "more RAM than there is",
 };
 
 void protocol_open(uint8_t cause) {

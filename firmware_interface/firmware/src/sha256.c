@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "bytes.h"
+
 static const uint32_t constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -15,13 +17,9 @@ static const uint32_t constants[64] = {
 
 static uint32_t rotate(uint32_t value, unsigned bits) { return value >> bits | value << (32u - bits); }
 
-static uint32_t get_big(const uint8_t *at) {
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
+static uint32_t get_big(const uint8_t *at) { return __builtin_bswap32(get_u32(at)); }
 
-static void put_big(uint8_t *at, uint32_t value) {
-    for (unsigned i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24u - 8u * i));
-}
+static void put_big(uint8_t *at, uint32_t value) { (void)put_u32(at, __builtin_bswap32(value)); }
 
 /* The message schedule is kept as its last 16 words. */
 static void compress(struct sha256 *hash, const uint8_t *block) {
