@@ -21,7 +21,7 @@ from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
-from optimizer.search.label_dp import MAX_LABELS, label_front
+from optimizer.search.label_dp import MAX_LABELS, label_front, label_seeds
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
@@ -41,6 +41,8 @@ _GRID = (0.0, 0.1, 0.3)
 _MAX_FRONT = 60
 _REPRODUCIBLE_LABELS = 200_000
 """Labels made for an exact front where no wall time counts: some ten seconds."""
+_SEED_SHARE = 0.2
+"""Share of the time left for plans near the front where the exact front is not cheap."""
 _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
@@ -172,6 +174,10 @@ class _Run:
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
         if label_front(self.pool, until, max_labels=labels) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
+            return
+        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()
+        for assignment in label_seeds(self.pool, until):
+            self.pool.score(assignment)
 
     def _left(self) -> float:
         return max(0.0, self.deadline - self.clock.now())
