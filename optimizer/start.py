@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from optimizer.problem import Limits, Problem
 from optimizer.search.certify import plan_class
 from optimizer.search.pool import Assignment, Pool
 
-__all__ = ["Start", "carried_bounds", "load_start", "seed_pool"]
+__all__ = ["Start", "carried_bounds", "load_start", "seed_pool", "start_of"]
 
 _SCALED = ("throughput", "latency")
 """Objectives that shrink no faster than the durations. Energy does not: a processor that is faster idles longer."""
@@ -50,10 +50,22 @@ def load_start(path: Path, problem: Problem) -> Start:
     Raises PlanError where the file is no plan, or one of another model or batch.
     """
     loaded = load_plan(path, problem.graph)
-    rows = [[(s.processor, s.operators) for s in loaded.plan.segments]]
-    rows += _front_rows(path.with_name("front.json"), problem)
+    return _start(loaded, _front_rows(path.with_name("front.json"), problem), problem)
+
+
+def start_of(loaded: LoadedPlan, plans: Sequence[Plan], problem: Problem) -> Start:
+    """The same from values: a plan with what was claimed of it, and further plans of its front."""
+    return _start(loaded, [_row(plan) for plan in plans], problem)
+
+
+def _row(plan: Plan) -> _Row:
+    return [(s.processor, s.operators) for s in plan.segments]
+
+
+def _start(loaded: LoadedPlan, more: Sequence[_Row], problem: Problem) -> Start:
     gone: dict[str, int] = {}
-    found = dict.fromkeys(tuple(_assignment(problem, row, gone, path)) for row in rows)
+    rows = [_row(loaded.plan), *more]
+    found = dict.fromkeys(tuple(_assignment(problem, row, gone, loaded.path)) for row in rows)
     unproven = frozenset(o for o, c in loaded.certificates.items() if c.status != "proven")
     return Start(tuple(found), carried_bounds(loaded, problem), unproven)
 
