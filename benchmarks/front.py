@@ -1,4 +1,4 @@
-"""Front quality: NSGA-II alone, seeded as `optimizer solve` seeds it, against fronts that it did not make.
+"""Front quality: NSGA-II alone, begun as in `optimizer solve` but without CP-SAT, against fronts it did not make.
 
     python -m benchmarks.front [--quick] [--json FILE]
 
@@ -7,7 +7,7 @@ more by label-DP. A case whose front is not proven in time is named and left out
 scored so far, by ``evaluate()``'s figures, over the box from the reference's best values to its worst ones plus a tenth
 of their span; a plan counts as an evaluation when it is looked at, completed or not. CPU seconds and evaluations to
 99 % of the reference include the seeds (order-DP, a narrow label-DP: anchors and what lies between). Beside it the same
-NSGA-II without seeds and pruning, with four times the generations. ">": 99 % was not reached. Medians over the seeds.
+NSGA-II without seeds and pruning, with twice the generations. ">": 99 % was not reached. Medians over the seeds.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def seeded(problem: Problem, objectives: tuple[str, ...], seed: int) -> TracedPo
 
 def unseeded(problem: Problem, objectives: tuple[str, ...], seed: int) -> TracedPool:
     pool = TracedPool(problem, objectives)
-    options = RefineOptions(time.monotonic() + _SEARCH_S, seed, generations=240)
+    options = RefineOptions(time.monotonic() + _SEARCH_S, seed, generations=160)
     refine(pool, problem.tables.allowed, [], options)
     return pool
 
