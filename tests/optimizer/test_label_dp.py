@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.costs import CostTable, OperatorCost
 from optimizer.objectives import objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
@@ -17,7 +18,7 @@ from optimizer.search.label_cuts import all_cuts, cuts_along_orders, topological
 from optimizer.search.label_dp import label_front, label_seeds
 from optimizer.search.pool import Pool
 from optimizer.solve import SolveOptions, solve
-from tests.optimizer.builders import make_graph, random_problem
+from tests.optimizer.builders import make_graph, make_processor, random_problem
 
 ALL = ("throughput", "latency", "energy")
 WHICH = (ALL, ALL[:2], ("throughput", "energy"), ("latency", "energy"))
@@ -105,6 +106,36 @@ def test_limits_on_figures_boards_and_places_are_kept() -> None:
             pool, made = label(problem, ALL)
             assert same(values(pool), truth)
             assert (made is not None) == bool(truth)
+
+
+def two_processors_a_board(seed: int, kind: str, *, chain: bool) -> Problem:
+    """Two boards, the first with two processors; links that keep no processor busy."""
+    rng = random.Random(seed)
+    base = random_chain(seed, 5, 2, kind) if chain else random_problem(seed, 5, 2, kind)
+    first, second = base.system.boards
+    twin = (make_processor("cpu", 3.0, 0.4), make_processor("gpu", rng.uniform(2, 6), 0.9))
+    links = tuple(replace(link, send_s_per_byte=0.0, receive_s_per_byte=0.0) for link in base.system.links)
+    system = replace(base.system, boards=(replace(first, processors=twin), second), links=links)
+    rows = {}
+    for op in base.graph.operators:
+        for ref in system.processors:
+            seconds = rng.choice([0.05, 0.2, 1.0]) * rng.uniform(0.5, 1.5)
+            rows[op.name, ref.key, "fp32"] = OperatorCost(seconds, seconds * ref.processor.active_power_w, "made")
+    return replace(base, system=system, costs=CostTable(rows))
+
+
+@pytest.mark.parametrize("objectives", WHICH)
+@pytest.mark.parametrize("kind", ["mesh", "switch", "shared"])
+def test_boards_of_two_processors(kind: str, objectives: tuple[str, ...]) -> None:
+    complete = 0
+    for seed in range(4):
+        problem = two_processors_a_board(seed, kind, chain=seed < 2)
+        pool, made = label(problem, objectives)
+        assert made is not None or seed >= 2
+        if made is not None:
+            complete += 1
+            assert same(values(pool), values(brute_force(problem, objectives)))
+    assert complete >= 2
 
 
 def test_what_the_figures_do_not_cover_is_declined() -> None:
