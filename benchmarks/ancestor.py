@@ -36,6 +36,7 @@ from optimizer.onnx_model import load_graph
 from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP, plan_class
 from optimizer.search.cpsat import Budget, prove
+from optimizer.search.many_boards import prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool
 from optimizer.search.pruning import simple_bound
@@ -154,13 +155,16 @@ def make_case_problem(case: Case) -> Problem:
 
 
 def search(case: Case, problem: Problem, time_limit_s: float, workers: int) -> Row:
-    """The throughput of one class of plans: cuts along the graph, then the proof."""
+    """The throughput of one class of plans as `optimizer solve` finds it: cuts along the graph, then the proofs."""
     begin = time.monotonic()
     pool = Pool(problem, ("throughput",))
     for assignment in order_dp_candidates(problem):
         pool.score(assignment)
     budget = Budget(begin + time_limit_s, workers, 0)
-    bound = prove(pool, "throughput", budget, simple_bound(problem, "throughput"))
+    bound = prove_period(pool, budget)
+    if bound is None or not bound.complete or pool.best_value("throughput") * (1 - PROVEN_GAP) > bound.value:
+        known = simple_bound(problem, "throughput") if bound is None else bound.value
+        bound = prove(pool, "throughput", budget, known)
     seconds = time.monotonic() - begin
     best = pool.best("throughput")
     if best is None:
