@@ -14,6 +14,11 @@ from pathlib import Path
 
 SYMBOLS = {"memory_bss_end", "memory_arena_end", "memory_flash_used", "memory_flash_bytes"}
 MODEL = re.compile(r"/src/(kernel\w*|runtime|run)\.c|/kernels/")
+# Tables are local data, for which there are no lines: these are not the protocol's.
+TABLES = {
+    **dict.fromkeys(("first_vectors", "board_interrupts", "board_interrupt_count", "cmsdk_uarts", "uarts"), "port"),
+    **dict.fromkeys(("kernel_table", "kernel_copy", "kernel_count", "any.0"), "model"),
+}
 _SYMBOL = re.compile(r"^(\w+) (\w+) (\w) (\S+)(?:\t(\S+):\d+)?$", re.MULTILINE)
 
 
@@ -38,7 +43,7 @@ def figures(elf: Path, cross: str) -> dict[str, int]:
     }
     parts = {"model": 0, "port": 0, "library": 0}
     for symbol in _SYMBOL.finditer(_tool(f"{cross}nm", "-S", "-l", elf)):
-        part = _part(symbol[5] or "", symbol[3])
+        part = TABLES.get(symbol[4]) or _part(symbol[5] or "", symbol[3])
         if symbol[3] in "tTrRW" and part in parts:
             parts[part] += int(symbol[2], 16)
     text = sections["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,17 @@ def client(kind: str, socket_of: Path) -> Iterator[BoardClient]:
     with BoardClient(BoardLine(wait_for(socket_of), kind)) as client:
         client.attach(0, timeout_s=20.0)
         yield client
+
+
+def test_every_firmware_is_built_and_the_protocol_is_small() -> None:
+    needs_qemu()
+    build("all")
+    sizes = json.loads((BUILD / "sizes.json").read_text("utf-8"))
+    assert set(QEMU_BOARDS) | {"stm32f405"} <= set(sizes)
+    assert sizes["mps2-an386"]["protocol"] <= 8192
+    for board, parts in sizes.items():
+        assert parts["protocol"] <= 8500, board  # other cores and emulated chips' numbers take a little more
+        assert parts["flash_used"] <= parts["flash_limit"]
 
 
 def test_board_is_what_its_port_says_with_the_number_it_was_given(kind: str, client: BoardClient) -> None:

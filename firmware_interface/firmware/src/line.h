@@ -11,6 +11,7 @@ enum { LINE_FRAME = FRAME_EXTRA + BOARD_MAX_PAYLOAD, HOST_PORT = 0 };
 #define LINE_WINDOW (BOARD_RING_BYTES / FRAME_ON_LINE(BOARD_MAX_PAYLOAD))
 _Static_assert(LINE_WINDOW >= 1, "BOARD_RING_BYTES must hold a frame of BOARD_MAX_PAYLOAD");
 
+/* In the order of BOARD_STATISTICS. */
 struct line_counters {
     uint32_t good;
     uint32_t bad;

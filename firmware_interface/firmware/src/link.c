@@ -37,15 +37,15 @@ struct link {
     bool open;
     uint8_t window;
     uint16_t part_bytes;
-    uint32_t patience; /* in ticks */
+    uint32_t patience; /* in the units of coarse_now() */
     uint32_t first;    /* part that was not acknowledged yet */
     uint32_t next;     /* part to be sent; parts first to queued-1 are in `parts` */
     uint32_t queued;
     uint32_t expected;
     uint32_t went_back; /* to which part, so that one gap goes back once */
     bool probing;       /* nothing came for long: the other side computes, and a window would overrun its ring */
-    uint64_t deadline;
-    uint64_t credit_at; /* when credits are said again, in case one was lost */
+    uint32_t deadline;
+    uint32_t credit_at; /* when credits are said again, in case one was lost */
     struct part parts[MAX_WINDOW];
 };
 
@@ -72,10 +72,15 @@ enum code link_setup(uint8_t port, uint32_t baud, uint16_t part_bytes, uint8_t w
     /* Twice a full window at ten bits a byte, and what the other side may take to answer. */
     uint32_t bits = 20u * link->window * FRAME_ON_LINE(BOARD_MAX_PAYLOAD);
     link->patience = 200u + bits * 1000u / (baud != 0 ? baud : BOARD_BAUD);
-    link->patience *= BOARD_TICK_HZ / 1000u;
+    link->patience *= BOARD_TICK_HZ / 1024000u;
     link->open = true;
     return CODE_NONE;
 }
+
+/* Ticks / 1024: 32 bits of them reach far enough to see what is late. */
+static uint32_t coarse_now(void) { return (uint32_t)(port_ticks() >> 10); }
+
+static bool past(uint32_t time) { return (int32_t)(coarse_now() - time) > 0; }
 
 static uint32_t slot_bytes(const struct flow *flow) { return (flow->route.size + 15u) & ~15u; }
 
@@ -110,6 +115,7 @@ void link_start(void) {
     for (unsigned port = 0; port < BOARD_PORTS; port++) {
         memset(&links[port].first, 0, sizeof links[port] - offsetof(struct link, first));
         links[port].went_back = UINT32_MAX;
+        links[port].credit_at = coarse_now();
     }
     memset(&link_counters, 0, sizeof link_counters);
 }
@@ -196,7 +202,7 @@ static void take_ack(struct link *link, uint32_t expected) {
     if (expected != link->first) {
         link->first = expected;
         if (link->next - link->first > link->queued - link->first) link->next = link->first;
-        link->deadline = port_ticks() + link->patience;
+        link->deadline = coarse_now() + link->patience;
     } else if (link->next != link->first && link->went_back != expected) {
         link->went_back = expected; /* something behind a gap arrived: go back, once for each gap */
         link->next = expected;
@@ -257,8 +263,7 @@ static bool queue(uint8_t port) {
 
 static bool send(uint8_t port) {
     struct link *link = &links[port];
-    uint64_t now = port_ticks();
-    if (link->first != link->next && now > link->deadline) {
+    if (link->first != link->next && past(link->deadline)) {
         link->next = link->first;
         link->went_back = UINT32_MAX;
         link->probing = true;
@@ -266,7 +271,7 @@ static bool send(uint8_t port) {
     if (link->probing && link->next != link->first) return false;
     bool fresh = link->next == link->queued;
     if (fresh && (link->queued - link->first >= link->window || !queue(port))) return false;
-    if (link->next == link->first) link->deadline = now + link->patience;
+    if (link->next == link->first) link->deadline = coarse_now() + link->patience;
     if (!fresh) link_counters.again++;
     send_part(port, link->next++);
     return true;
@@ -293,8 +298,8 @@ bool link_poll(void) {
         struct link *link = &links[port];
         if (!link->open) continue;
         retained_phase(PHASE_LINK);
-        bool again = port_ticks() > link->credit_at;
-        if (send_credits(port, again) || again) link->credit_at = port_ticks() + link->patience;
+        bool again = past(link->credit_at);
+        if (send_credits(port, again) || again) link->credit_at = coarse_now() + link->patience;
         any |= send(port);
     }
     return any;

@@ -18,12 +18,15 @@ struct route {
     uint8_t use;
 };
 
+/* In the order of BOARD_STATISTICS, which ends with `received`. */
 struct link_counters {
+    uint64_t send_ticks;
     uint32_t sent;
     uint32_t again;
     uint32_t received;
-    uint64_t send_ticks;
 };
+
+enum { LINK_COUNTERS_SENT = 20 };
 
 extern struct link_counters link_counters;
 

@@ -28,22 +28,29 @@ static struct {
     uint8_t type;
 } last;
 
-static const char *const texts[] = {
-    [CODE_BAD_MESSAGE] = "bad payload",
-    [CODE_WRONG_BOARD] = "image of another board",
-    [CODE_BUSY] = "runs: STOP first",
-    [CODE_WRONG_STATE] = "wrong state",
-    [CODE_HASH_MISMATCH] = "hash differs",
-    [CODE_STORAGE] = "slot failed",
-    [CODE_MODEL] = "no such tensor",
-    [CODE_PEER] = "no link there",
-    [CODE_UNSUPPORTED] = "unsupported",
-    [CODE_STALE_LEASE] = "newer lease or session",
-    [CODE_NOT_ATTACHED] = "ATTACH first",
-    [CODE_BAD_IMAGE] = "bad image",
-    [CODE_OUT_OF_RANGE] = "out of range",
-    [CODE_DOES_NOT_FIT] = "more RAM than there is",
-};
+/* Each text stands behind its code; no text holds a character below the space. */
+static const char texts[] =
+    "\001bad payload"
+    "\003image of another board"
+    "\004runs: STOP first"
+    "\005wrong state"
+    "\007hash differs"
+    "\010slot failed"
+    "\012no such tensor"
+    "\013no link there"
+    "\015unsupported"
+    "\020newer lease or session"
+    "\021ATTACH first"
+    "\022bad image"
+    "\023out of range"
+    "\024more RAM than there is";
+
+static uint8_t *put_reason(uint8_t *at, enum code code) {
+    const char *text = texts;
+    while (*text != 0 && *text != (char)code) text++;
+    while (*text != 0 && *++text >= ' ') *at++ = (uint8_t)*text;
+    return at;
+}
 
 void protocol_open(uint8_t cause) {
     state.cause = cause;
@@ -78,8 +85,7 @@ static void finish(uint8_t type, uint32_t bytes) {
 static void finish_error(enum code code) {
     uint8_t *payload = last.plain + FRAME_HEADER;
     uint8_t *end = put_u16(payload, (uint32_t)code);
-    if ((unsigned)code < sizeof texts / sizeof texts[0] && texts[code] != 0) end = put_text(end, texts[code]);
-    finish(TYPE_ERROR, (uint32_t)(end - payload));
+    finish(TYPE_ERROR, (uint32_t)(put_reason(end, code) - payload));
 }
 
 static const struct request *find(uint8_t type) {

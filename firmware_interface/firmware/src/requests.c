@@ -229,18 +229,24 @@ uint32_t requests_ran(uint8_t *payload) {
     return (uint32_t)(put_u64(put_u64(at, figures->least), figures->most) - payload);
 }
 
+/* Counters stand in memory as they stand in the message. */
+static uint8_t *put_bytes(uint8_t *at, const void *counters, uint32_t bytes) {
+    memcpy(at, counters, bytes);
+    return at + bytes;
+}
+
+_Static_assert(sizeof line_counters == 12 && sizeof uart_counters == 24, "counters have gaps");
+
 static enum code status(const struct frame *request, struct answer *answer) {
     (void)request;
     const struct run_figures *figures = run_figures();
     uint8_t *at = put_u32(put_u64(answer->payload, port_ticks()), port_retained()->boots);
     at = put_u8(put_u8(at, protocol_cause()), run_active() ? PHASE_OPERATOR : PHASE_IDLE);
-    at = put_u32(put_u32(put_u32(at, line_counters.good), line_counters.bad), line_counters.too_long);
-    at = put_u32(put_u32(at, uart_counters.lost), uart_counters.given_up);
-    at = put_u64(put_u64(at, uart_counters.received), uart_counters.sent);
+    at = put_bytes(at, &line_counters, sizeof line_counters);
+    at = put_bytes(at, &uart_counters, sizeof uart_counters);
     at = put_u32(put_u32(at, protocol_baud()), figures->done);
-    at = put_u64(put_u64(put_u64(at, figures->ticks), figures->waited), link_counters.send_ticks);
-    at = put_u32(put_u32(put_u32(at, link_counters.sent), link_counters.again), link_counters.received);
-    ends_at(answer, TYPE_BOARD_STATISTICS, at);
+    at = put_u64(put_u64(at, figures->ticks), figures->waited);
+    ends_at(answer, TYPE_BOARD_STATISTICS, put_bytes(at, &link_counters, LINK_COUNTERS_SENT));
     return CODE_NONE;
 }
 

@@ -13,6 +13,7 @@ struct uart_ring {
     uint8_t bytes[BOARD_RING_BYTES];
 };
 
+/* In the order of BOARD_STATISTICS. */
 struct uart_counters {
     volatile uint32_t lost;
     uint32_t given_up;
