@@ -13,7 +13,15 @@ from optimizer.errors import LimitError
 from optimizer.plan import Score
 from optimizer.problem import Limits, Problem
 
-__all__ = ["DEFAULT_OBJECTIVES", "OBJECTIVES", "Objective", "check_objectives", "held", "objective_values"]
+__all__ = [
+    "DEFAULT_OBJECTIVES",
+    "OBJECTIVES",
+    "Objective",
+    "check_names",
+    "check_objectives",
+    "held",
+    "objective_values",
+]
 
 DEFAULT_OBJECTIVES = ("throughput", "latency", "energy")
 _ROUNDING = 1e-9
@@ -81,13 +89,18 @@ def objective_values(score: Score, objectives: Iterable[str]) -> tuple[float, ..
     return tuple(OBJECTIVES[o].read(score) for o in objectives)
 
 
-def check_objectives(objectives: Sequence[str], problem: Problem) -> None:
-    """Raises LimitError for names we do not know, for none at all, and for what the problem says nothing of."""
+def check_names(objectives: Sequence[str]) -> None:
+    """Raises LimitError for names we do not know, and for none at all."""
     unknown = [o for o in objectives if o not in OBJECTIVES]
     if unknown or not objectives:
         raise LimitError(
             "unknown objective", expected=f"some of {', '.join(OBJECTIVES)}", got=", ".join(unknown) or "none"
         )
+
+
+def check_objectives(objectives: Sequence[str], problem: Problem) -> None:
+    """Raises LimitError as ``check_names`` does, and for what the problem says nothing of."""
+    check_names(objectives)
     if "accuracy-loss" in objectives and problem.sensitivity is None:
         raise LimitError(
             "the objective accuracy-loss needs to know what operators lose",

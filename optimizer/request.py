@@ -20,7 +20,7 @@ from optimizer.costs import CostTable, merge_costs
 from optimizer.costs_io import load_costs
 from optimizer.errors import InputError, LimitError
 from optimizer.infeasible import Infeasible, NothingFound
-from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from optimizer.objectives import DEFAULT_OBJECTIVES, check_names
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
 from optimizer.plan_io import front_to_dict, plan_to_dict, versions, write_json
@@ -130,11 +130,7 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
 
 def _check(request: SolveRequest) -> None:
     parse_preference(request.prefer)
-    unknown = [o for o in request.objectives if o not in OBJECTIVES]
-    if unknown or not request.objectives:
-        raise LimitError(
-            "unknown objective", expected=f"some of {', '.join(OBJECTIVES)}", got=", ".join(unknown) or "none"
-        )
+    check_names(request.objectives)
     if not (math.isfinite(request.time_limit_s) and request.time_limit_s > 0):
         raise LimitError("the time limit is not usable", expected="more than 0 s", got=f"{request.time_limit_s} s")
 
