@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.problem import Problem
+from optimizer.search.label_latency import latency_tails
 
-__all__ = ["Bools", "Floats", "Ints", "Lattice", "Rest", "path_tails", "rest_bounds", "waiting_tail", "weight_limits"]
+__all__ = ["Bools", "Floats", "Ints", "Lattice", "Rest", "rest_bounds", "waiting_tail", "weight_limits"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -180,28 +181,15 @@ def _least_hop(lattice: Lattice) -> Floats:
 
 
 def _path_bounds(lattice: Lattice) -> Floats:
-    """(m, 2^k) the shortest of the longest ways behind the tensors that cross a cut."""
+    """(m, 2^k) the least of what is left behind the tensors that cross a cut."""
     problem, k = lattice.problem, lattice.k
-    tails = path_tails(problem)
+    tails = latency_tails(problem)
     result = np.zeros((lattice.m, 1 << k))
     for cut in range(lattice.m):
         ways = [waiting_tail(lattice, tails, cut, t) for t in np.flatnonzero(lattice.border[cut]).tolist()]
         if ways:
             result[cut] = np.min(ways, axis=0)
     return result
-
-
-def path_tails(problem: Problem) -> Floats:
-    """(n, 2^k) longest way from the start of an operator to the end on the processors that are not spent."""
-    n, k = len(problem.graph.operators), len(problem.processors)
-    free = np.array([[not spent >> q & 1 for q in range(k)] for spent in range(1 << k)])
-    fastest = np.where(free[None], problem.tables.time_s[:, None, :], np.inf).min(axis=2)
-    tails = fastest.copy()
-    for op in reversed(problem.graph.operators):
-        followers = [c for t in op.outputs for c in problem.graph.tensors[t].consumers]
-        if followers:
-            tails[op.index] += np.max(tails[followers], axis=0)
-    return np.asarray(tails.reshape(n, 1 << k))
 
 
 def waiting_tail(lattice: Lattice, tails: Floats, cut: int, t: int) -> Floats:

@@ -10,12 +10,12 @@ import numpy as np
 
 from optimizer.problem import Problem
 from optimizer.search.label_known import KnownFront
+from optimizer.search.label_latency import latency_tails
 from optimizer.search.label_lattice import (
     Bools,
     Floats,
     Ints,
     Lattice,
-    path_tails,
     rest_bounds,
     waiting_tail,
     weight_limits,
@@ -73,7 +73,7 @@ class Steps:
         self.transfers = Transfers(problem, lattice)
         self.k = lattice.k
         self.rest = rest_bounds(lattice, self._may_relay())
-        self.tails = path_tails(problem)
+        self.tails = latency_tails(problem)
         self.limits = weight_limits(problem)
         limits = problem.limits
         self.wants_latency = "latency" in objectives or limits.max_latency_s is not None
