@@ -30,6 +30,7 @@ __all__ = [
     "MAX_CHUNK_BYTES",
     "MAX_DOCUMENT_BYTES",
     "MAX_ERROR_TEXT",
+    "MAX_TENSOR_BYTES",
     "MESSAGES",
     "PROTOCOL_VERSION",
     "ErrorCode",
