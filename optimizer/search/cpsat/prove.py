@@ -30,7 +30,7 @@ MAX_PERMUTED = 4
 _FIRST_PASS = 0.5
 """Share of the time for the first look at every order of processors."""
 _LEAST_S = 0.05
-_BALANCE_SHARE = 0.4
+_BALANCE_SHARE = 0.6
 """Share of the time for the balance of more than two processors."""
 
 
