@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 
 from firmware_interface.serial_port import Port
 
-__all__ = ["FAULTS", "FaultyPort"]
+__all__ = ["FAULTS", "DelayingPort", "FaultyPort", "MeddlingPort", "SplittingPort"]
 
 Fault = Callable[[bytes, random.Random], bytes]
 
@@ -103,3 +104,31 @@ class SplittingPort(FaultyPort):
             count = self._chance.randrange(1, 8)
             super().write(data[:count], timeout_s)
             data = data[count:]
+
+
+class DelayingPort(FaultyPort):
+    """A port on which what is written or read comes up to 30 ms late now and then."""
+
+    def __init__(self, port: Port) -> None:
+        super().__init__(port, drop, 0.0)
+
+    def _maybe(self, data: bytes) -> bytes:
+        if self._chance.random() < 0.2:
+            time.sleep(self._chance.random() * 0.03)
+        return data
+
+
+class MeddlingPort(FaultyPort):
+    """A port into which somebody else writes ``frame`` before the n-th write."""
+
+    def __init__(self, port: Port, *, at_write: int) -> None:
+        super().__init__(port, drop, 0.0)
+        self.frame = b""
+        self._left = at_write
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        """As `Port.write`."""
+        self._left -= 1
+        if self._left == 0:
+            super().write(self.frame, timeout_s)
+        super().write(data, timeout_s)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from firmware_interface.errors import BoardResetError, ConnectionLostError, Dead
 from firmware_interface.messages import Ok, Ping, Pong
 from firmware_interface.serial_framing import FrameReader, encode_message
 from firmware_interface.serial_port import open_port
-from tests.firmware_interface.faulty_port import FAULTS, FaultyPort, SplittingPort
+from tests.firmware_interface.faulty_port import FAULTS, DelayingPort, FaultyPort, MeddlingPort, SplittingPort
 from tests.firmware_interface.posix_board import FIRMWARE, PosixBoard, build, copying_image
 
 SIZE = 200
@@ -190,6 +192,42 @@ def test_bytes_may_come_in_any_pieces(board: PosixBoard) -> None:
     with board.client(port=SplittingPort(board.port())) as client:
         assert client.write_image(copying_image(filler=5000)).sent_bytes > 5000
         assert client.line.repeats == 0
+
+
+def test_late_bytes_leave_the_image_correct(board: PosixBoard) -> None:
+    with board.client(port=DelayingPort(board.port())) as client:
+        image = copying_image(SIZE, filler=40_000)
+        client.load(client.write_image(image).sha256)
+
+
+def test_a_reset_in_mid_transfer_is_noticed_and_the_transfer_goes_on(board: PosixBoard) -> None:
+    image = copying_image(SIZE, filler=40_000)
+    port = board.port()
+    meddling = MeddlingPort(port, at_write=25)
+    with board.client(port=meddling) as client:
+        meddling.frame = encode_message(b.Reset(1), channel=client.line.session, sequence=77)
+        with pytest.raises(BoardResetError) as caught:
+            client.write_image(image)
+        assert caught.value.phase == "slot data"
+        attached = client.attach(0)
+        assert (attached.boots, attached.cause) == (2, b.ResetCause.REQUESTED)
+        written = client.write_image(image)
+        assert written.started_at_bytes > 0
+        assert written.started_at_bytes % 4096 == 0
+        client.load(written.sha256)
+
+
+def test_the_check_of_a_real_board_passes(board: PosixBoard) -> None:
+    script = FIRMWARE.parents[1] / "tests" / "hardware" / "check_board.py"
+    done = subprocess.run(
+        [sys.executable, script, f"unix:{board.folder / 'u0'}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all passed" in done.stdout
 
 
 def test_power_cuts_during_flashing_leave_a_board_that_can_be_flashed(tmp_path: Path) -> None:
