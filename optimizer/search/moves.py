@@ -16,8 +16,8 @@ __all__ = ["Moves"]
 
 Genome = npt.NDArray[np.float64]
 Order = npt.NDArray[np.int64]
-_SHARES = (0.45, 0.25, 0.15, 0.15)
-"""Of moved cuts, exchanged processors, joined and parted segments."""
+_SHARES = (0.25, 0.3, 0.2, 0.125, 0.125)
+"""Of moved cuts, nudged operators, exchanged processors, joined and parted segments."""
 _LAST = 0.55
 """Chance that a change is the last one: some fronts are only reached by two or three at once."""
 _NEAR = 0.6
@@ -31,6 +31,8 @@ class Moves:
     n: int
     k: int
     orders: Sequence[Order]
+    edges: Order
+    """(e, 2) operators that make and use a tensor."""
     revisits: bool
 
     def apply(self, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -41,7 +43,7 @@ class Moves:
         if self.revisits and rng.random() < 0.4:
             return self._send_run(genome, rng)
         kinds: tuple[Callable[[Genome, np.random.Generator], Genome], ...]
-        kinds = (self._move_cut, self._exchange, self._join, self._part)
+        kinds = (self._move_cut, self._nudge, self._exchange, self._join, self._part)
         for kind in rng.choice(len(kinds), size=min(4, int(rng.geometric(_LAST))), p=_SHARES).tolist():
             genome = kinds[kind](genome, rng)
         return genome
@@ -70,6 +72,19 @@ class Moves:
             places[low:at] = places[at]
             np.minimum(places[:low], places[at], out=places[:low])
         genome[: self.n][order] = places
+        return genome
+
+    def _nudge(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """One operator at a cut goes over to the other side, whatever the order of operators."""
+        makers, users = genome[self.edges[:, 0]], genome[self.edges[:, 1]]
+        crossing = np.flatnonzero(makers != users)
+        if len(crossing) == 0:
+            return self._part(genome, rng)
+        maker, user = self.edges[int(rng.choice(crossing))].tolist()
+        if rng.random() < 0.5:
+            genome[maker] = genome[user]
+        else:
+            genome[user] = genome[maker]
         return genome
 
     def _exchange(self, genome: Genome, rng: np.random.Generator) -> Genome:

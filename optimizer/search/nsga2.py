@@ -20,6 +20,7 @@ from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem as PymooProblem
 from pymoo.core.sampling import Sampling
 
+from optimizer.graph import Graph, predecessors
 from optimizer.objectives import objective_values
 from optimizer.search.label_cuts import topological_orders
 from optimizer.search.moves import Moves
@@ -42,7 +43,7 @@ class RefineOptions:
     seed: int
     population: int = 100
     generations: int = 80
-    patience: int = 25
+    patience: int = 30
     """Generations without anything new on the front after which the search ends."""
 
 
@@ -63,7 +64,7 @@ class Codec:
                     if unit_of[c] != unit_of[tensor.producer]:
                         self.before[unit_of[c]].append(tensor.producer)
         self.domains = domains
-        self.moves = Moves(self.n, self.k, tuple(topological_orders(pool.problem)), self.revisits)
+        self.moves = Moves(self.n, self.k, tuple(topological_orders(pool.problem)), _edges(graph), self.revisits)
 
     def decode(self, genomes: Genomes) -> list[Assignment]:
         """Assignments of a population, repaired unit by unit in all genomes at once."""
@@ -93,6 +94,12 @@ class Codec:
         place = np.empty(self.k)
         place[list(order)] = np.arange(self.k)
         return np.concatenate([place[assignment], keys])
+
+
+def _edges(graph: Graph) -> npt.NDArray[np.int64]:
+    """(e, 2) operators that make and use a tensor."""
+    pairs = [(u, v) for v, before in enumerate(predecessors(graph)) for u in before]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 class _Archive:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.search.label_cuts import topological_orders
-from optimizer.search.moves import Moves
 from optimizer.search.nsga2 import Codec, RefineOptions, refine
 from optimizer.search.pool import Pool
 from tests.optimizer.builders import random_problem
@@ -13,7 +11,7 @@ from tests.optimizer.builders import random_problem
 
 def test_a_move_leaves_its_parent_alone_and_makes_a_genome() -> None:
     problem = random_problem(3, 9, 3)
-    moves = Moves(9, 3, tuple(topological_orders(problem)), revisits=False)
+    moves = Codec(Pool(problem), problem.tables.allowed).moves
     rng = np.random.default_rng(0)
     genome = np.concatenate([np.repeat([0.0, 1.0, 2.0], 3), [0.0, 1.0, 2.0]])
     for _ in range(300):
