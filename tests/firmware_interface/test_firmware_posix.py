@@ -327,6 +327,25 @@ def test_a_long_run_can_be_looked_at_and_stopped(board: PosixBoard) -> None:
         assert client.memory().arena_loaded == 0
 
 
+def test_a_run_is_answered_though_other_requests_came_between(board: PosixBoard) -> None:
+    with board.client() as client:
+        client.load(client.write_image(copying_image()).sha256)
+        sequence = client.line.post(b.Run(100_000))
+        assert client.ping() > 0
+        client.line.post(b.Run(100_000), sequence=sequence)  # a repeat is no second run
+        assert client.statistics().frames > 0
+        got = client.line.next_answer(time.monotonic() + 20.0)
+        assert got is not None
+        assert (got[0].sequence, got[1].runs) == (sequence, 100_000)
+        client.line.post(b.Run(100_000), sequence=sequence)  # and is answered again afterwards
+        assert client.line.next_answer(time.monotonic() + 5.0) == got
+        sequence = client.line.post(b.Run(4_000_000_000))
+        stopped = client.stop()
+        got = client.line.next_answer(time.monotonic() + 5.0)
+        assert got is not None
+        assert (got[0].sequence, got[1].runs) == (sequence, stopped)
+
+
 @pytest.mark.parametrize("baud", [230_400, 921_600])
 def test_a_rate_that_the_line_does_not_carry_is_given_up(tmp_path: Path, baud: int) -> None:
     with PosixBoard(tmp_path, "--max-baud", "500000") as board, board.client() as client:

@@ -28,6 +28,12 @@ static struct {
     uint8_t type;
 } last;
 
+/* The RUN that is answered later; other requests may come before. */
+static struct {
+    uint32_t sequence;
+    uint16_t channel;
+} running;
+
 /* Each text stands behind its code; no text holds a character below the space. */
 static const char texts[] =
     "\001bad payload"
@@ -129,6 +135,10 @@ static void take_request(const struct frame *frame) {
         if (last.bytes != 0) send_last();
         return;
     }
+    if (frame->type == TYPE_RUN && run_active() && frame->sequence == running.sequence &&
+        frame->channel == running.channel) {
+        return;
+    }
     last.sequence = frame->sequence;
     last.channel = frame->channel;
     last.type = frame->type;
@@ -141,6 +151,9 @@ static void take_request(const struct frame *frame) {
         finish_error(code);
     } else if (!answer.later) {
         finish(answer.type, answer.bytes);
+    } else {
+        running.sequence = last.sequence;
+        running.channel = last.channel;
     }
     act_after_answer();
 }
@@ -162,8 +175,9 @@ bool protocol_poll(void) {
         port_uart_open(HOST_PORT, state.baud);
     }
     if (!run_ended()) return false;
-    if (last.type == TYPE_RUN && last.bytes == 0) {
-        finish(TYPE_RAN, requests_ran(last.plain + FRAME_HEADER));
-    }
+    last.sequence = running.sequence;
+    last.channel = running.channel;
+    last.type = TYPE_RUN;
+    finish(TYPE_RAN, requests_ran(last.plain + FRAME_HEADER));
     return true;
 }
