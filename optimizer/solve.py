@@ -171,6 +171,8 @@ class _Run:
         if enumerate_front(self.pool, until) is not None:
             self.exact, self.front_method = True, "the whole front: every way to cut in two"
             return
+        if self.objectives == ("throughput",):
+            return  # prove_period is quicker
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
         if label_front(self.pool, until, max_labels=labels) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
