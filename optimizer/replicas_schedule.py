@@ -13,19 +13,10 @@ from dataclasses import dataclass
 from optimizer.cycle_ratio import has_deadlock, maximum_cycle_ratio, violated_cycle
 from optimizer.evaluate import Schedule, data_arcs, depth_arcs, order_arcs, resource_occupancy_s
 from optimizer.events import Events, build_events, build_transfers
+from optimizer.list_schedule import frame_alone, frame_by_frame, sequence, topological_rank
 from optimizer.plan import Segment, Slot, Transfer
 from optimizer.problem import Problem
-from optimizer.schedule import (
-    complete,
-    fit_memory,
-    frame_alone,
-    frame_by_frame,
-    never_runs,
-    sequence,
-    topological_rank,
-    unbuffered_period_s,
-    with_depths,
-)
+from optimizer.schedule import complete, fit_memory, never_runs, unbuffered_period_s, with_depths
 
 __all__ = ["complete_replicated"]
 

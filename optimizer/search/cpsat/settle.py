@@ -12,11 +12,11 @@ from functools import cached_property
 
 from optimizer.evaluate import Schedule, evaluate, resource_occupancy_s, used_boards
 from optimizer.events import Events, build_events
+from optimizer.list_schedule import longest_path_s
 from optimizer.memory_plan import lowest_order, with_lowest_peaks
 from optimizer.objectives import held, objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
-from optimizer.schedule import longest_path_s
 from optimizer.search.cpsat.schedule_model import ScheduleLimits, find_schedule
 from optimizer.search.cpsat.solver import Budget
 from optimizer.search.relax import limit_items, without
