@@ -19,25 +19,25 @@ static struct {
     uint64_t trial_end;
 } state;
 
+struct request_id {
+    uint32_t sequence;
+    uint16_t channel;
+    uint8_t type;
+};
+
 /* The last answer, kept for a host that did not get it. */
 static struct {
     uint8_t plain[LINE_FRAME];
     uint32_t bytes; /* 0: still being worked on, or none */
-    uint32_t sequence;
-    uint16_t channel;
-    uint8_t type;
+    struct request_id id;
 } last;
 
-/* The RUN that is answered later; other requests may come before. */
-static struct {
-    uint32_t sequence;
-    uint16_t channel;
-} running;
+static struct request_id running; /* the RUN that is answered later; other requests may come before */
 
 /* Each text stands behind its code; no text holds a character below the space. */
 static const char texts[] =
     "\001bad payload"
-    "\003image of another board"
+    "\003wrong board"
     "\004runs: STOP first"
     "\005wrong state"
     "\007hash differs"
@@ -45,11 +45,11 @@ static const char texts[] =
     "\012no such tensor"
     "\013no link there"
     "\015unsupported"
-    "\020newer lease or session"
+    "\020stale lease"
     "\021ATTACH first"
     "\022bad image"
     "\023out of range"
-    "\024more RAM than there is";
+    "\024too little RAM";
 
 static uint8_t *put_reason(uint8_t *at, enum code code) {
     const char *text = texts;
@@ -84,7 +84,7 @@ enum code protocol_attach(uint64_t lease, uint16_t session) {
 static void send_last(void) { (void)uart_send_frame(HOST_PORT, last.plain, last.bytes); }
 
 static void finish(uint8_t type, uint32_t bytes) {
-    last.bytes = frame_finish(last.plain, type, last.channel, last.sequence, bytes);
+    last.bytes = frame_finish(last.plain, type, last.id.channel, last.id.sequence, bytes);
     send_last();
 }
 
@@ -130,18 +130,17 @@ static void act_after_answer(void) {
     }
 }
 
+static bool is(const struct request_id *id, const struct frame *frame) {
+    return id->sequence == frame->sequence && id->channel == frame->channel && id->type == frame->type;
+}
+
 static void take_request(const struct frame *frame) {
-    if (frame->sequence == last.sequence && frame->channel == last.channel && frame->type == last.type) {
+    if (is(&last.id, frame)) {
         if (last.bytes != 0) send_last();
         return;
     }
-    if (frame->type == TYPE_RUN && run_active() && frame->sequence == running.sequence &&
-        frame->channel == running.channel) {
-        return;
-    }
-    last.sequence = frame->sequence;
-    last.channel = frame->channel;
-    last.type = frame->type;
+    if (run_active() && is(&running, frame)) return;
+    last.id = (struct request_id){.sequence = frame->sequence, .channel = frame->channel, .type = frame->type};
     last.bytes = 0;
     struct answer answer = {.type = TYPE_OK, .bytes = 0, .payload = last.plain + FRAME_HEADER, .later = false};
     const struct request *request = find(frame->type);
@@ -152,8 +151,7 @@ static void take_request(const struct frame *frame) {
     } else if (!answer.later) {
         finish(answer.type, answer.bytes);
     } else {
-        running.sequence = last.sequence;
-        running.channel = last.channel;
+        running = last.id;
     }
     act_after_answer();
 }
@@ -175,9 +173,7 @@ bool protocol_poll(void) {
         port_uart_open(HOST_PORT, state.baud);
     }
     if (!run_ended()) return false;
-    last.sequence = running.sequence;
-    last.channel = running.channel;
-    last.type = TYPE_RUN;
+    last.id = running;
     finish(TYPE_RAN, requests_ran(last.plain + FRAME_HEADER));
     return true;
 }
