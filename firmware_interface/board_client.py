@@ -152,30 +152,35 @@ class BoardClient:
         facts = self.facts()
         chunk = (facts.max_payload - 4) // unit * unit
         self.line.phase = "slot data"
-        sent, total, went_back = acked, 0, -1
+        sent, total, went_back, silences = acked, 0, -1, 0
+        offsets: dict[int, int] = {}
         end = time.monotonic() + stall_s
         while acked < len(image):
-            while sent < len(image) and sent - acked < facts.window * chunk:
+            window = 1 if silences else facts.window  # a board that is slow has no room for another window
+            while sent < len(image) and sent - acked < window * chunk:
                 data = image[sent : sent + chunk]
-                self.line.post(b.SlotData(sent, data))
+                offsets[self.line.post(b.SlotData(sent, data))] = sent
                 sent += len(data)
                 total += len(data)
-            next_bytes = self._acknowledged(min(end, time.monotonic() + DATA_TRY_S))
-            if next_bytes is not None and acked < next_bytes <= sent:
-                acked, end = next_bytes, time.monotonic() + stall_s
+            answer = self._acknowledged(min(end, time.monotonic() + DATA_TRY_S * 2 ** min(silences, 3)))
+            if answer is not None and acked < answer[1] <= len(image):
+                acked, silences, end = answer[1], 0, time.monotonic() + stall_s
+                sent = max(sent, acked)
             elif time.monotonic() >= end:
                 raise self.line.deadline(f"acknowledgement of byte {acked}", stall_s)
-            elif next_bytes is None or (next_bytes == acked and went_back != acked):
-                # Silence, or something behind a gap arrived: go back, once for each gap.
-                went_back = acked
+            elif answer is None:
+                silences += 1
                 sent = acked
+            elif offsets.get(answer[0], 0) > answer[1] == acked != went_back:
+                went_back = sent = acked  # something behind a gap arrived: go back, once for each gap
         return total
 
-    def _acknowledged(self, end: float) -> int | None:
+    def _acknowledged(self, end: float) -> tuple[int, int] | None:
+        """The number of the SLOT_DATA that was answered, and the next byte that the board waits for."""
         while (got := self.line.next_answer(end)) is not None:
-            answer = got[1]
+            header, answer = got
             if isinstance(answer, b.SlotAck):
-                return answer.next
+                return header.sequence, answer.next
             if isinstance(answer, Error):
                 raise self.line.refusal(answer)
         return None
