@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,29 +87,40 @@ def random_inputs(session: Any) -> dict[str, Array]:
     return feed
 
 
+class _Timer:
+    """A session with inputs, whose runs are timed."""
+
+    def __init__(self, session: Any, give_up: GiveUp) -> None:
+        self._session, self._give_up = session, give_up
+        self._feed = random_inputs(session)
+        self._binding = session.io_binding()
+        for name, a in self._feed.items():
+            self._binding.bind_input(name, "cpu", 0, a.dtype.type, a.shape, a.ctypes.data)
+        for value in session.get_outputs():
+            self._binding.bind_output(value.name, "cpu")
+
+    def warm_up(self, runs: int) -> None:
+        for _ in range(runs):
+            self.run()
+
+    def run(self) -> tuple[int, int]:
+        """One run; wall and processor nanoseconds. Raises AgentError."""
+        if self._give_up():
+            raise AgentError(ErrorCode.DEADLINE, "the controller has gone")
+        cpu, wall = time.process_time_ns(), time.monotonic_ns()
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except ORT_ERRORS as error:
+            raise AgentError(ErrorCode.MODEL, f"the model does not run: {error}") from error
+        return time.monotonic_ns() - wall, time.process_time_ns() - cpu
+
+
 def _timed_runs(session: Any, request: _Request, give_up: GiveUp) -> tuple[list[int], list[int]]:
     """Wall and processor nanoseconds of each run after the warm-up."""
-    binding = session.io_binding()
-    feed = random_inputs(session)
-    for name, a in feed.items():
-        binding.bind_input(name, "cpu", 0, a.dtype.type, a.shape, a.ctypes.data)
-    for value in session.get_outputs():
-        binding.bind_output(value.name, "cpu")
-    walls: list[int] = []
-    cpus: list[int] = []
-    try:
-        for _ in range(request.warmup):
-            session.run_with_iobinding(binding)
-        for _ in range(request.runs):
-            if give_up():
-                raise AgentError(ErrorCode.DEADLINE, "the controller has gone")
-            cpu, wall = time.process_time_ns(), time.monotonic_ns()
-            session.run_with_iobinding(binding)
-            walls.append(time.monotonic_ns() - wall)
-            cpus.append(time.process_time_ns() - cpu)
-    except ORT_ERRORS as error:
-        raise AgentError(ErrorCode.MODEL, f"the model does not run: {error}") from error
-    return walls, cpus
+    timer = _Timer(session, give_up)
+    timer.warm_up(request.warmup)
+    times = [timer.run() for _ in range(request.runs)]
+    return [wall for wall, _ in times], [cpu for _, cpu in times]
 
 
 def time_model(raw: Mapping[str, Any], store: FileStore, give_up: GiveUp) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def profile_model(raw: Mapping[str, Any], store: FileStore, give_up: GiveUp) -> 
 # Links
 
 
-def probe_link(raw: Mapping[str, Any], board: str, key: bytes, give_up: GiveUp) -> dict[str, Any]:
+def probe_link(raw: Mapping[str, Any], board: str, key: bytes, store: FileStore, give_up: GiveUp) -> dict[str, Any]:
     """Answer of PROBE_LINK: open a connection to the other board and time it. Raises AgentError."""
     host, target = str(raw.get("host", "")), str(raw.get("target", ""))
     port = _whole(raw, "port", 1, 65535)
@@ -175,6 +187,8 @@ def probe_link(raw: Mapping[str, Any], board: str, key: bytes, give_up: GiveUp) 
             connection.make_blocking()
             trips = {str(s): _round_trips(connection, payload[:s], repeats, give_up) for s in sizes}
             burst = _burst(connection, payload[:burst_size], messages)
+            if "model" in raw:
+                burst |= _burst_beside(connection, payload[:burst_size], messages, _Request(raw), store, give_up)
         finally:
             connection.close()
     except WireError as error:
@@ -210,6 +224,30 @@ def _burst(connection: Connection, data: memoryview, messages: int) -> dict[str,
         "burst_receive_cpu_ns": report.cpu_ns,
         "burst_messages": messages,
         "burst_size": len(data),
+    }
+
+
+def _burst_beside(
+    connection: Connection, data: memoryview, messages: int, request: _Request, store: FileStore, give_up: GiveUp
+) -> dict[str, Any]:
+    """The burst again while a model runs, and runs without a burst before: what sending takes from computing.
+
+    The processor time of the sending calls is not all: timers, acknowledgements and spoilt caches cost too.
+    """
+    timer = _Timer(open_session(store.lay_out(request.model, request.companions), request.options()), give_up)
+    timer.warm_up(request.warmup)
+    alone = [timer.run()[0] for _ in range(request.runs)]
+    with ThreadPoolExecutor(1) as pool:
+        burst = pool.submit(_burst, connection, data, messages)
+        beside: list[int] = []
+        while not burst.done():
+            beside.append(timer.run()[0])
+    figures = burst.result()
+    return {
+        "alone_ns": alone,
+        "beside_ns": beside[:-1] or beside,  # the last run went on when the burst was over
+        "beside_bytes": figures["burst_bytes"],
+        "beside_receive_ns": figures["burst_receive_ns"],
     }
 
 

@@ -237,7 +237,8 @@ class ControlSession:
     def _probe(self, request: m.ProbeLink) -> m.LinkFigures:
         self._board.acquire(self)
         gone = self._give_up(float("inf"))
-        return m.LinkFigures(probe_link(request.request, self._board.name, self._board.key, gone))
+        board = self._board
+        return m.LinkFigures(probe_link(request.request, board.name, board.key, board.store, gone))
 
 
 def close_quietly(connection: Connection, code: ErrorCode, text: str) -> None:

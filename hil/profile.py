@@ -23,7 +23,7 @@ from hil.lab import check_lab
 from hil.lab_types import Lab
 from hil.profile_models import ModelFile, ProfileModels, profile_models
 from hil.targets import connect_target
-from hil.targets.target import ModelProfile, Target
+from hil.targets.target import BesideModel, ModelProfile, Target
 from optimizer.cost_models.profiled import (
     CutTimes,
     LinkTimes,
@@ -97,7 +97,7 @@ def profile(
             for link in system.links:
                 if link.source in targets and link.target in targets:
                     tell(f"Measuring link {link.name}")
-                    links[link.name] = _measure_link(link, targets[link.source], lab)
+                    links[link.name] = _measure_link(link, targets[link.source], lab, session.beside(link.source))
     operators: dict[tuple[str, str, str], OperatorCost] = {}
     boundaries: dict[str, BoundaryCost] = {}
     for board in boards:
@@ -161,11 +161,21 @@ class _Session:
             for cut, halves_s, whole_s in zip(self._models.cuts, self._halves_s, self._wholes_s[1:], strict=True)
         ]
         boundary = fit_boundary(cuts, f"{provenance}, {len(cuts)} cuts") if cuts else None
-        whole_s_median = statistics.median(whole_s[name] for whole_s in self._wholes_s)
         for processor in _cpus(board):
-            operators.update(profiled_costs(graph, processor, times, whole_s_median, boundary, provenance))
+            operators.update(profiled_costs(graph, processor, times, self.whole_s(name), boundary, provenance))
             if boundary is not None:
                 boundaries[processor.key] = boundary
+
+    def beside(self, board: str) -> BesideModel | None:
+        """The whole model, to be run while the board sends; None where it was not profiled."""
+        if (board, self._models.whole.path) not in self._files:
+            return None
+        model, companions = self._files[board, self._models.whole.path]
+        return BesideModel(model, self._options.runs, self._options.level, companions=companions)
+
+    def whole_s(self, board: str) -> float:
+        """Median seconds of the whole model on a board."""
+        return statistics.median(whole_s[board] for whole_s in self._wholes_s)
 
     def _each(self, call: Callable[[Target], T]) -> dict[str, T]:
         """The call's result by board; the first failure once all have ended."""
@@ -196,8 +206,8 @@ class _Session:
         return self._each(call)
 
 
-def _measure_link(link: Link, source: Target, lab: Lab) -> LinkCost:
-    """Burst and ping-pong over one link, as a cost entry."""
+def _measure_link(link: Link, source: Target, lab: Lab, beside: BesideModel | None) -> LinkCost:
+    """Burst and ping-pong over one link, as a cost entry; sending also beside a model that runs."""
     nominal = payload_bytes_per_s(link) * _BURST_S / _BURST_MESSAGES
     size = int(min(_MAX_BURST_MESSAGE_BYTES, max(_MIN_BURST_MESSAGE_BYTES, nominal)))
     probe = source.probe_link(
@@ -208,12 +218,16 @@ def _measure_link(link: Link, source: Target, lab: Lab) -> LinkCost:
         repeats=_PINGS,
         burst_messages=_BURST_MESSAGES,
         burst_size=size,
+        beside=beside,
     )
+    send_s = probe.burst_send_cpu_ns * 1e-9
+    if probe.beside is not None:
+        send_s = max(send_s, probe.beside.lost_s_per_byte * probe.burst_bytes)
     times = LinkTimes(
         round_trip_s=_median_s(probe.round_trip_ns[0]),
         burst_bytes=probe.burst_bytes,
         burst_s=probe.burst_receive_ns * 1e-9,
-        send_processor_s=probe.burst_send_cpu_ns * 1e-9,
+        send_processor_s=send_s,
         receive_processor_s=probe.burst_receive_cpu_ns * 1e-9,
     )
     how = f"burst of {probe.burst_bytes} bytes, {_PINGS} round trips"

@@ -32,7 +32,7 @@ from hil.errors import (
     WrongKeyError,
 )
 from hil.lab_types import LabTarget
-from hil.targets.target import Identity, LinkProbe, ModelProfile, ModelTimes
+from hil.targets.target import Beside, BesideModel, Identity, LinkProbe, ModelProfile, ModelTimes
 
 __all__ = ["NetworkAgent"]
 
@@ -153,6 +153,7 @@ class NetworkAgent:
         repeats: int = 20,
         burst_messages: int = 8,
         burst_size: int = 1 << 20,
+        beside: BesideModel | None = None,
         timeout_s: float = 120.0,
     ) -> LinkProbe:
         """Measure a directed link from this board to another."""
@@ -165,6 +166,9 @@ class NetworkAgent:
             "burst_messages": burst_messages,
             "burst_size": burst_size,
         }
+        if beside is not None:
+            b = beside
+            request |= _model_request(b.model, b.runs, b.level, b.threads, b.companions, None)
         phase = f"probe link {link}"
         report = self._call(phase, m.ProbeLink(request), m.LinkFigures, timeout_s).report
         return LinkProbe(
@@ -175,6 +179,7 @@ class NetworkAgent:
             burst_receive_ns=report["burst_receive_ns"],
             burst_send_cpu_ns=report["burst_send_cpu_ns"],
             burst_receive_cpu_ns=report["burst_receive_cpu_ns"],
+            beside=None if beside is None else _beside(report),
         )
 
     # Deployments (see hil.deploy)
@@ -272,6 +277,12 @@ def _refusal(error: RemoteError, where: Mapping[str, str]) -> DeviceError:
     if error.code == m.ErrorCode.BUSY.name:
         return BusyError(error.text, **where)
     return DeviceFailedError(f"{error.code}: {error.text}", **where, code=error.code)
+
+
+def _beside(report: Mapping[str, Any]) -> Beside:
+    return Beside(
+        tuple(report["alone_ns"]), tuple(report["beside_ns"]), report["beside_bytes"], report["beside_receive_ns"]
+    )
 
 
 def _model_request(

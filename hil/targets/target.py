@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-__all__ = ["Identity", "LinkProbe", "ModelProfile", "ModelTimes", "Target"]
+__all__ = ["Beside", "BesideModel", "Identity", "LinkProbe", "ModelProfile", "ModelTimes", "Target"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,34 @@ class ModelTimes:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A model's runs on the sending board, alone and beside a burst."""
+
+    alone_ns: tuple[int, ...]
+    beside_ns: tuple[int, ...]
+    bytes: int
+    """Bytes that arrived meanwhile, in ``receive_ns``."""
+    receive_ns: int
+
+    @property
+    def lost_s_per_byte(self) -> float:
+        """Seconds of computing that each byte sent cost."""
+        share = 1 - statistics.mean(self.alone_ns) / statistics.mean(self.beside_ns)
+        return max(0.0, share) * self.receive_ns * 1e-9 / self.bytes
+
+
+@dataclass(frozen=True)
+class BesideModel:
+    """A model to run while a link is probed, as `Target.time_model` takes it."""
+
+    model: str
+    runs: int
+    level: str = "all"
+    threads: int = 1
+    companions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LinkProbe:
     """Figures of one directed link, measured between the two boards without the host in between.
 
@@ -67,6 +96,8 @@ class LinkProbe:
     burst_send_cpu_ns: int
     """Processor time of the sender for the burst."""
     burst_receive_cpu_ns: int
+    beside: Beside | None = None
+    """What sending took from computing, where that was asked."""
 
 
 class Target(Protocol):
@@ -141,9 +172,13 @@ class Target(Protocol):
         repeats: int = 20,
         burst_messages: int = 8,
         burst_size: int = 1 << 20,
+        beside: BesideModel | None = None,
         timeout_s: float = 120.0,
     ) -> LinkProbe:
-        """Measure a directed link from this board to ``target``, which listens at ``address``."""
+        """Measure a directed link from this board to ``target``, which listens at ``address``.
+
+        ``beside``: a second burst, while this board runs a model.
+        """
         ...
 
     def close(self) -> None:
