@@ -50,9 +50,15 @@ class PosixBoard:
     """A running board; its UARTs are unix sockets in ``folder``."""
 
     def __init__(
-        self, folder: Path, *options: str, ports: int = 1, nor: Path | None = None, sanitized: bool = True
+        self,
+        folder: Path,
+        *options: str,
+        ports: int = 1,
+        nor: Path | None = None,
+        sanitized: bool = True,
+        variant: str = "",
     ) -> None:
-        program = BUILD / ("posix-sanitized" if sanitized else "posix") / "board"
+        program = BUILD / variant / ("posix-sanitized" if sanitized else "posix") / "board"
         self.folder = folder
         uarts = [a for n in range(ports) for a in ("--uart", f"{n}=unix:{folder / f'u{n}'}")]
         kept = ["--nor", str(nor)] if nor else []

@@ -25,3 +25,15 @@ def test_fuzzer_finds_nothing() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     assert "number_of_executed_units" in done.stdout + done.stderr
+
+
+def test_fuzzer_finds_nothing_in_the_commands_of_a_standard_runner() -> None:
+    needs_program("make", "apt-get install make")
+    needs_program("clang", "apt-get install clang")
+    target = ["fuzz-eembc", f"FUZZ_SECONDS={SECONDS}"]
+    done = subprocess.run(
+        ["make", "-C", FIRMWARE, f"BUILD={BUILD}", f"PYTHON={sys.executable}", *target],
+        capture_output=True, text=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    assert "number_of_executed_units" in done.stdout + done.stderr

@@ -52,3 +52,9 @@ bool uart_send_frame(uint8_t port, const uint8_t *plain, uint32_t bytes) {
     frame_encode(plain, bytes, put, &sending);
     return !sending.stuck;
 }
+
+bool uart_send(uint8_t port, const uint8_t *data, uint32_t bytes) {
+    struct sending sending = {.port = port, .stuck = false};
+    for (uint32_t i = 0; i < bytes; i++) put(&sending, data[i]);
+    return !sending.stuck;
+}

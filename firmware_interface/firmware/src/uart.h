@@ -43,4 +43,7 @@ void uart_empty(uint8_t port);
 /* Encode and send a finished frame. False when the line took no byte for a second. */
 bool uart_send_frame(uint8_t port, const uint8_t *plain, uint32_t bytes);
 
+/* Send bytes as they are. False as above. */
+bool uart_send(uint8_t port, const uint8_t *data, uint32_t bytes);
+
 #endif

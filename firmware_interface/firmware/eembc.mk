@@ -1,0 +1,46 @@
+# The variant that answers a standard benchmark runner (docs/eembc.md): BUILD/eembc-MODEL/BOARD, for
+#   make eembc    [EEMBC_MODEL=ic01|kws01|vww01|ad01] [EEMBC_BOARDS="mps2-an386 posix posix-sanitized"]
+#   make fuzz-eembc    libFuzzer on its commands
+
+EEMBC_MODEL ?= ic01
+EEMBC_BOARDS ?= $(BOARDS) posix posix-sanitized
+EEMBC_BUILD := $(BUILD)/eembc-$(EEMBC_MODEL)
+EEMBC_ANSWERS := src/eembc.c src/eembc_float.c src/eembc_checksum.c
+EEMBC_SOURCES := src/crc32.c src/frame.c src/uart.c src/retained.c $(EEMBC_ANSWERS) src/main_eembc.c
+EEMBC_NEEDS := $(EEMBC_SOURCES:%=$(HERE)%) $(HEADERS) $(HERE)boards.mk $(HERE)eembc.mk $(HERE)Makefile
+
+.PHONY: eembc fuzz-eembc
+eembc: $(foreach board,$(EEMBC_BOARDS),$(EEMBC_BUILD)/$(board)/$(if $(filter posix%,$(board)),board,firmware.elf))
+
+$(EEMBC_BUILD)/%/firmware.elf: $(EEMBC_NEEDS) $(HERE)port/cortexm/memory.ld.S $$(addprefix $(HERE),$$($$*_SOURCES))
+	@mkdir -p $(@D)
+	@$(CROSS)gcc -E -P -x c $($*_MEMORY) $(HERE)port/cortexm/memory.ld.S -o $(@D)/memory.ld
+	@$(CROSS)gcc $(call CROSS_FLAGS,$*) -DEEMBC_MODEL=$(EEMBC_MODEL) -Os -flto $($*_MEMORY) \
+	    $(EEMBC_SOURCES:%=$(HERE)%) $(addprefix $(HERE),$($*_SOURCES)) \
+	    --specs=nano.specs -nostartfiles -Wl,--gc-sections -Wl,-T,$(@D)/memory.ld -Wl,-Map,$(@D)/firmware.map \
+	    -Wl,--fatal-warnings -o $@
+	@$(CROSS)size $@
+
+EEMBC_HOST = $(HOST_CC) $(HOST_FLAGS) $(1) -DEEMBC_MODEL=$(EEMBC_MODEL) $(filter %.c,$^) -o $@
+
+$(EEMBC_BUILD)/posix/board: $(EEMBC_NEEDS) $(HOST_SOURCES:%=$(HERE)%)
+	@mkdir -p $(@D)
+	@$(EEMBC_HOST)
+
+$(EEMBC_BUILD)/posix-sanitized/board: $(EEMBC_NEEDS) $(HOST_SOURCES:%=$(HERE)%)
+	@mkdir -p $(@D)
+	@$(call EEMBC_HOST,$(SANITIZERS))
+
+fuzz-eembc: $(BUILD)/tests/fuzz-eembc
+	@mkdir -p $(BUILD)/tests/corpus-eembc
+	@cd $(BUILD)/tests && ./fuzz-eembc -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -verbosity=0 -print_final_stats=1 \
+	    -dict=$(abspath $(HERE)tests/eembc.dict) corpus-eembc
+
+$(BUILD)/tests/fuzz-eembc: $(HERE)tests/fuzz_eembc.c $(EEMBC_ANSWERS:%=$(HERE)%) $(UNIT_SOURCES:%=$(HERE)%) $(HEADERS)
+	@mkdir -p $(@D)
+	@$(FUZZ_CC) $(TEST_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@
+
+# Floats from the standard input as text, for a comparison with another implementation.
+$(BUILD)/tests/float-text: $(HERE)tests/float_text.c $(HERE)src/eembc_float.c $(HEADERS)
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(TEST_FLAGS) $(filter %.c,$^) -o $@
