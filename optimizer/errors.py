@@ -21,10 +21,22 @@ class OptimizerError(Exception):
 
 
 class InputError(OptimizerError):
-    """Bad input: the message says what, where, expected, got and what to do."""
+    """Bad input: the message says what, where, expected, got and what to do.
 
-    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> None:
-        self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
+    ``option``: the option of `optimizer solve` that it is about ("max-latency"), where it is about one.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "", option: str = ""
+    ) -> None:
+        self.what, self.where, self.expected, self.got, self.hint, self.option = (
+            what,
+            where,
+            expected,
+            got,
+            hint,
+            option,
+        )
         parts = [f"{where}: {what}" if where else what]
         if expected:
             parts.append(f"expected {expected}")

@@ -94,7 +94,10 @@ def check_names(objectives: Sequence[str]) -> None:
     unknown = [o for o in objectives if o not in OBJECTIVES]
     if unknown or not objectives:
         raise LimitError(
-            "unknown objective", expected=f"some of {', '.join(OBJECTIVES)}", got=", ".join(unknown) or "none"
+            "unknown objective",
+            expected=f"some of {', '.join(OBJECTIVES)}",
+            got=", ".join(unknown) or "none",
+            option="objectives",
         )
 
 
@@ -107,6 +110,7 @@ def check_objectives(objectives: Sequence[str], problem: Problem) -> None:
             expected="a sensitivity table",
             got="none",
             hint="Give one with --sensitivity FILE (CSV or JSON: operator, precision, loss).",
+            option="sensitivity",
         )
 
 

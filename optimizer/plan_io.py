@@ -37,6 +37,7 @@ __all__ = [
     "front_to_dict",
     "load_plan",
     "plan_to_dict",
+    "read_plan",
     "versions",
     "write_json",
 ]
@@ -153,7 +154,14 @@ def load_plan(path: str | Path, graph: Graph | None = None) -> LoadedPlan:
     Raises PlanError, ModelError (the model is gone or changed) or CostError.
     """
     path = Path(path)
-    data = _read(path)
+    return read_plan(_read(path), path, graph)
+
+
+def read_plan(data: object, path: Path, graph: Graph | None = None) -> LoadedPlan:
+    """As ``load_plan``, from the content of a plan.json; ``path`` is what messages call it."""
+    if not isinstance(data, dict) or data.get("schema") != PLAN_SCHEMA:
+        got = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise PlanError("this is not a plan", where=str(path), expected=f'"schema": "{PLAN_SCHEMA}"', got=repr(got))
     model = _need(path, data, "model", dict)
     source, batch = _need(path, model, "source", str), _need(path, model, "batch", int)
     if graph is None:
@@ -236,17 +244,13 @@ def _find_model(plan: Path, source: str) -> str:
     return str(beside) if beside.exists() else source
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> object:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as e:
         raise PlanError("there is no such file", where=str(path), expected="a plan.json") from e
     except (OSError, ValueError, RecursionError) as e:
         raise PlanError(f"the file cannot be read: {e}", where=str(path), expected="a plan.json") from e
-    if not isinstance(data, dict) or data.get("schema") != PLAN_SCHEMA:
-        got = data.get("schema") if isinstance(data, dict) else type(data).__name__
-        raise PlanError("this is not a plan", where=str(path), expected=f'"schema": "{PLAN_SCHEMA}"', got=repr(got))
-    return data
 
 
 def _no_number(text: str) -> float:

@@ -57,6 +57,7 @@ def parse_precisions(texts: Sequence[str], system: System) -> dict[str, tuple[st
                 "--precision is not usable",
                 expected=f"BOARD=PRECISION[|PRECISION...] or BOARD=any, with a board among {', '.join(known)}",
                 got=text,
+                option="precision",
             )
         for ref in refs:
             offered = tuple(ref.processor.macs_per_s)
@@ -68,6 +69,7 @@ def parse_precisions(texts: Sequence[str], system: System) -> dict[str, tuple[st
                         where=f"--precision {text}",
                         expected=f"some of {', '.join(offered)}, or any",
                         got=precision,
+                        option="precision",
                     )
             allowed[ref.key] = wanted
     return allowed

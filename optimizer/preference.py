@@ -79,6 +79,7 @@ def _tolerance(share: str, part: str, text: str) -> float:
         raise LimitError(
             f"the tolerance in {part.strip()!r} is not usable",
             where=f"--prefer {text}",
+            option="prefer",
             expected="a share of at least 0, such as 5% or 0.05",
             got=repr(share),
         )
@@ -108,7 +109,9 @@ def _weighted(text: str) -> Preference:
     _check_once(names, text)
     total = sum(weights.values())
     if not total > 0:
-        raise LimitError("all weights are zero", where=f"--prefer {text}", expected="a weight above zero")
+        raise LimitError(
+            "all weights are zero", where=f"--prefer {text}", expected="a weight above zero", option="prefer"
+        )
     canonical = ",".join(f"{o}={w:g}" for o, w in weights.items())
     return Preference(canonical, weights={o: w / total for o, w in weights.items()})
 
@@ -125,6 +128,7 @@ def _known(name: str, text: str) -> str:
         raise LimitError(
             "unknown preference",
             where=f"--prefer {text}",
+            option="prefer",
             expected=f"{_FORMS}; objectives are {', '.join(OBJECTIVES)}",
             got=repr(name),
             hint=near_match(name, [*OBJECTIVES, KNEE]),
@@ -136,7 +140,11 @@ def _check_once(names: Sequence[str], text: str) -> None:
     twice = [n for n in names if names.count(n) > 1]
     if twice:
         raise LimitError(
-            f"{twice[0]} stands twice", where=f"--prefer {text}", expected="each objective once", got=", ".join(names)
+            f"{twice[0]} stands twice",
+            where=f"--prefer {text}",
+            option="prefer",
+            expected="each objective once",
+            got=", ".join(names),
         )
 
 

@@ -123,6 +123,7 @@ class Problem:
             raise LimitError(
                 "replicas are planned for contiguous plans only",
                 expected="--replicate or --non-contiguous, not both",
+                option="replicate",
             )
         _check_limits(self)
         _check_costs(self)
@@ -219,29 +220,34 @@ def _apply(link: Link, costs: CostTable) -> Link:
 
 def _check_limits(problem: Problem) -> None:
     limits, system = problem.limits, problem.system
-    for label, value in (
-        ("max latency", limits.max_latency_s),
-        ("min throughput", limits.min_throughput_per_s),
-        ("max energy", limits.max_energy_j),
-        ("max boards", limits.max_boards),
-        ("rate", limits.rate_per_s),
-    ):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise LimitError(f"{label} is not usable", expected="a finite number above zero", got=repr(value))
-    for label, value in (("max link bytes", limits.max_link_bytes), ("max accuracy loss", limits.max_accuracy_loss)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise LimitError(f"{label} is not usable", expected="a finite number, zero or more", got=repr(value))
+    above_zero = {
+        "max-latency": limits.max_latency_s,
+        "min-throughput": limits.min_throughput_per_s,
+        "max-energy": limits.max_energy_j,
+        "boards": limits.max_boards,
+        "rate": limits.rate_per_s,
+    }
+    zero_or_more = {"max-link-bytes": limits.max_link_bytes, "max-accuracy-loss": limits.max_accuracy_loss}
+    for option, value in {**above_zero, **zero_or_more}.items():
+        if value is None or (math.isfinite(value) and (value > 0 or (value == 0 and option in zero_or_more))):
+            continue
+        expected = f"a finite number, {'above zero' if option in above_zero else 'zero or more'}"
+        raise LimitError(f"--{option} is not usable", expected=expected, got=repr(value), option=option)
     if limits.max_accuracy_loss is not None and problem.sensitivity is None:
         raise LimitError(
             "a limit on the loss of accuracy needs to know what operators lose",
             expected="a sensitivity table",
             hint="Give one with --sensitivity FILE (operator, precision, loss).",
+            option="sensitivity",
         )
     names = [b.name for b in system.boards]
     for board in (*limits.max_ram_bytes, *limits.max_flash_bytes):
         if board not in names:
             raise LimitError(
-                f"memory limit for unknown board {board!r}", expected=f"one of {', '.join(names)}", got=board
+                f"memory limit for unknown board {board!r}",
+                expected=f"one of {', '.join(names)}",
+                got=board,
+                option="max-memory",
             )
     check_restrictions(problem.graph, system.processors, limits)
 

@@ -6,9 +6,10 @@ import dataclasses
 import datetime
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from optimizer.problem import Limits, Problem
 from optimizer.report_data import Baseline, Measured, ReportData
 from optimizer.search.pool import Pool
 from optimizer.sensitivity import Sensitivity, load_sensitivity
-from optimizer.solve import Progress, SolveOptions, solve
+from optimizer.solve import Progress, SolveOptions, check_options, solve
 from optimizer.start import load_start
 from optimizer.timeline import steady_state
 from optimizer.uncertainty import uncertainty_words
@@ -40,6 +41,7 @@ __all__ = [
     "SolveRequest",
     "SolveResult",
     "make_problem",
+    "prepare",
     "report_data",
     "solve_request",
     "write_results",
@@ -68,8 +70,8 @@ class SolveRequest:
     reproducible: bool = False
     keep_on_interrupt: bool = False
     """See SolveOptions."""
-    start: Path | None = None
-    """A plan.json of the same model to start from; front.json beside it is used as well."""
+    start: Path | Mapping[str, Any] | None = None
+    """A plan.json of the same model to start from, or its content; front.json beside the file is used as well."""
     cost_uncertainty: float | None = None
     """Share by which every cost may be wrong."""
     sensitivity: Path | Sensitivity | None = None
@@ -113,8 +115,8 @@ def make_problem(request: SolveRequest) -> Problem:
     return Problem(graph, system, costs, request.limits, request.non_contiguous, losses, request.replicate, precisions)
 
 
-def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:
-    """Solve. Raises InputError or boards.errors.BoardsError for bad input; infeasible is a result."""
+def prepare(request: SolveRequest) -> tuple[Problem, SolveOptions]:
+    """Everything but the search: raises what can be said of the request before it, as ``solve_request`` does."""
     _check(request)
     problem = make_problem(request)
     start = None if request.start is None else load_start(request.start, problem)
@@ -122,6 +124,13 @@ def solve_request(request: SolveRequest, progress: Progress | None = None) -> So
         request.objectives, request.prefer, request.seed, request.time_limit_s, request.workers, request.gap,
         request.reproducible, request.keep_on_interrupt, start, request.cost_uncertainty,
     )  # fmt: skip
+    check_options(problem, options)
+    return problem, options
+
+
+def solve_request(request: SolveRequest, progress: Progress | None = None) -> SolveResult:
+    """Solve. Raises InputError or boards.errors.BoardsError for bad input; infeasible is a result."""
+    problem, options = prepare(request)
     outcome = solve(problem, options, progress)
     if isinstance(outcome, Front):
         problem = settled(problem, outcome.plans[outcome.chosen])
@@ -132,7 +141,8 @@ def _check(request: SolveRequest) -> None:
     parse_preference(request.prefer)
     check_names(request.objectives)
     if not (math.isfinite(request.time_limit_s) and request.time_limit_s > 0):
-        raise LimitError("the time limit is not usable", expected="more than 0 s", got=f"{request.time_limit_s} s")
+        got = f"{request.time_limit_s} s"
+        raise LimitError("the time limit is not usable", expected="more than 0 s", got=got, option="time-limit")
 
 
 def make_folder(out: Path) -> None:

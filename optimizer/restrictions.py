@@ -127,30 +127,32 @@ def colocation_faults(graph: Graph, groups: Groups, segments: Iterable[Segment])
 def check_restrictions(graph: Graph, processors: Sequence[ProcessorRef], limits: Limits) -> None:
     """Raises LimitError where a name stands for nothing, or restrictions contradict each other."""
     targets = sorted({name for ref in processors for name in (ref.key, ref.board.name)})
-    for kind, pairs in (("pinned", limits.pins.items()), ("forbidden", limits.forbids)):
+    for kind, option, pairs in (("pinned", "pin", limits.pins.items()), ("forbidden", "forbid", limits.forbids)):
         for operator, target in pairs:
-            _check_operator(graph, f"{kind} operator", operator)
+            _check_operator(graph, f"{kind} operator", operator, option)
             if target not in targets:
                 what = "pinned to" if kind == "pinned" else "forbidden on"
                 raise LimitError(
                     f"operator {operator!r} is {what} unknown board {target!r}",
                     expected=f"one of {', '.join(targets)}",
                     got=target,
+                    option=option,
                 )
     for names in limits.colocations:
         for name in names:
-            _check_operator(graph, "colocated operator", name)
+            _check_operator(graph, "colocated operator", name, "colocate")
     _check_rings(graph, limits)
     _check_contradictions(graph, processors, limits)
 
 
-def _check_operator(graph: Graph, label: str, name: str) -> None:
+def _check_operator(graph: Graph, label: str, name: str, option: str) -> None:
     if not matching(graph, name):
         raise LimitError(
             f"{label} {name!r} is not in the model",
             expected="an operator name as `optimizer inspect` prints it, or a pattern such as conv*",
             got=name,
             hint=_near(name, graph.operator_by_name),
+            option=option,
         )
 
 
@@ -165,13 +167,14 @@ def _check_rings(graph: Graph, limits: Limits) -> None:
     for names in limits.colocations:
         text = f"--colocate {','.join(names)}"
         if len(set(names)) < len(names):
-            raise LimitError(f"{text} names an operator twice", expected="each operator once")
+            raise LimitError(f"{text} names an operator twice", expected="each operator once", option="colocate")
         members = sorted({v for name in names for v in matching(graph, name)})
         if len(members) < 2:
             raise LimitError(
                 f"{text} names fewer than two operators",
                 expected="NODE,NODE[,...]",
                 got=", ".join(graph.operators[v].name for v in members),
+                option="colocate",
             )
         part = {v: number for number, part in enumerate(nx.connected_components(joined)) for v in part}
         seen: dict[int, int] = {}
@@ -182,6 +185,7 @@ def _check_rings(graph: Graph, limits: Limits) -> None:
                     f"the colocations are cyclic: {text} closes the ring {', '.join([*ring, ring[0]])}",
                     expected="operators that no other --colocate has joined already",
                     hint="Leave this one out: the others say it already.",
+                    option="colocate",
                 )
         nx.add_path(joined, members)
 

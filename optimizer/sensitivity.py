@@ -147,6 +147,7 @@ def loss_table(sensitivity: Sensitivity, graph: Graph, precisions: Sequence[str]
             f"the sensitivity table speaks of operators that the model does not have: {_some(strange)}",
             expected="operator names as `optimizer inspect` prints them",
             hint=near_match(strange[0], graph.operator_by_name),
+            option="sensitivity",
         )
     rows = [[sensitivity.loss(op.name, precision) for precision in precisions] for op in graph.operators]
     missing = sorted(
@@ -162,6 +163,7 @@ def loss_table(sensitivity: Sensitivity, graph: Graph, precisions: Sequence[str]
             f"the sensitivity table lacks {_some(missing)}",
             expected="one row for each operator and precision in use",
             hint='Add the rows, or one for the operator "*", which stands for all the others.',
+            option="sensitivity",
         )
     return np.array(rows, dtype=np.float64).reshape(len(graph.operators), len(precisions))
 

@@ -30,7 +30,7 @@ from optimizer.search.replication import inherited, replicate
 from optimizer.start import Start, seed_pool
 from optimizer.uncertainty import assess
 
-__all__ = ["Progress", "SolveOptions", "solve"]
+__all__ = ["Progress", "SolveOptions", "check_options", "solve"]
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work done (0 to 1)."""
@@ -78,25 +78,36 @@ class SolveOptions:
     cost_uncertainty: float | None = None
     """Share by which costs may be wrong: what that does to the chosen plan takes up to half the time limit more."""
 
+    @property
+    def spanning(self) -> tuple[str, ...]:
+        """What spans the front: the objectives, then what the preference speaks of. Raises LimitError."""
+        return tuple(dict.fromkeys([*self.objectives, *parse_preference(self.prefer).objectives]))
+
+
+def check_options(problem: Problem, options: SolveOptions) -> None:
+    """Raises LimitError for objectives and preferences that we do not know or that the problem says nothing of."""
+    check_objectives(options.spanning, problem)
+    if problem.replicate and options.cost_uncertainty is not None:
+        raise LimitError(
+            "what costs that are off do to plans with replicas is not worked out",
+            expected="--replicate or --cost-uncertainty, not both",
+            option="cost-uncertainty",
+        )
+
 
 def solve(
     problem: Problem, options: SolveOptions | None = None, progress: Progress | None = None
 ) -> Front | Infeasible | NothingFound:
     """The Pareto front of the problem's class of plans with certificates, or why there is none.
 
-    Raises LimitError for objectives and preferences that we do not know or that the problem says nothing of.
+    Raises LimitError as ``check_options`` does.
     """
     options = options or SolveOptions()
-    if problem.replicate and options.cost_uncertainty is not None:
-        raise LimitError(
-            "what costs that are off do to plans with replicas is not worked out",
-            expected="--replicate or --cost-uncertainty, not both",
-        )
+    check_options(problem, options)
     tell = progress or (lambda text, share: None)
     if any(len(allowed) > 1 for allowed in problem.precision_choices):
         return solve_choices(problem, options, partial(solve, progress=progress))
     run = _Run(problem, options)
-    check_objectives(run.objectives, problem)
     tell("cuts along the graph", 0.05)
     run.stage("order-DP", run.seed_pool)
     tell("the whole front, where it is cheap", 0.1)
@@ -131,7 +142,7 @@ class _Run:
     def __init__(self, problem: Problem, options: SolveOptions) -> None:
         self.problem, self.options = problem, options
         self.preference = parse_preference(options.prefer)
-        self.objectives = tuple(dict.fromkeys([*options.objectives, *self.preference.objectives]))
+        self.objectives = options.spanning
         self.clock = Clock(deterministic=options.reproducible, keeps=options.keep_on_interrupt)
         self.begin = time.monotonic()
         self.deadline = self.clock.now() + options.time_limit_s

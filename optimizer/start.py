@@ -21,7 +21,7 @@ import numpy.typing as npt
 from boards.board import Link
 from optimizer.errors import PlanError
 from optimizer.plan import Plan
-from optimizer.plan_io import FRONT_SCHEMA, LoadedPlan, load_plan
+from optimizer.plan_io import FRONT_SCHEMA, LoadedPlan, load_plan, read_plan
 from optimizer.problem import Limits, Problem
 from optimizer.search.certify import plan_class
 from optimizer.search.pool import Assignment, Pool
@@ -44,13 +44,15 @@ class Start:
     """Objectives that were not proven then: what took all of the time will hardly close now."""
 
 
-def load_start(path: Path, problem: Problem) -> Start:
-    """What a plan.json (and front.json beside it) says for a problem with the same model.
+def load_start(source: Path | Mapping[str, Any], problem: Problem) -> Start:
+    """What a plan.json (and front.json beside it), or its content, says for a problem with the same model.
 
-    Raises PlanError where the file is no plan, or one of another model or batch.
+    Raises PlanError where that is no plan, or one of another model or batch.
     """
-    loaded = load_plan(path, problem.graph)
-    return _start(loaded, _front_rows(path.with_name("front.json"), problem), problem)
+    if isinstance(source, Mapping):
+        return _start(read_plan(source, Path("start"), problem.graph), [], problem)
+    loaded = load_plan(source, problem.graph)
+    return _start(loaded, _front_rows(source.with_name("front.json"), problem), problem)
 
 
 def start_of(loaded: LoadedPlan, plans: Sequence[Plan], problem: Problem) -> Start:
