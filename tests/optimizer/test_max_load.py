@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from dataclasses import replace
 
 import pytest
 
 from optimizer.max_load import LoadNode, MaxLoadProblem, PlanClass, max_load, violations
+from optimizer.search.cpsat.max_load_cover import cover_bound, fluid_ms
 from optimizer.search.max_load import OPTIMAL_GAP, solve_max_load
 from optimizer.search.max_load_groups import coarsen
+from optimizer.search.max_load_knapsack import Knapsack
 from optimizer.search.max_load_order import order_plan, orders
 
 CLASSES: tuple[PlanClass, ...] = ("contiguous", "non-contiguous")
@@ -156,3 +159,50 @@ def test_pigeonhole_bounds_near_equal_groups() -> None:
     four_cheapest = sum(sorted(n.accelerator_ms for n in nodes)[:4])
     assert four_cheapest * (1 - 1e-6) <= result.bound_ms
     assert result.value_ms is not None and result.bound_ms <= result.value_ms
+
+
+def test_a_knapsack_is_never_worth_less_than_any_set_that_fits() -> None:
+    for seed in range(20):
+        coarse = coarsen(random_problem(seed, 1), "non-contiguous")
+        rng = random.Random(seed)
+        prices = [rng.uniform(0.0, 2.0) for _ in coarse.groups]
+        limit = 0.6 * sum(g.accelerator_ms for g in coarse.groups) + 0.1
+        packing = Knapsack(coarse, limit, 4000).pack(prices, limit)
+        best = 0.0
+        for inside in itertools.product((False, True), repeat=len(coarse.groups)):
+            cut = sum(net.ms for net in coarse.nets if len({inside[e] for e in net.ends}) > 1)
+            load = cut + sum(g.accelerator_ms for g, i in zip(coarse.groups, inside, strict=True) if i)
+            runs = all(g.supported for g, i in zip(coarse.groups, inside, strict=True) if i)
+            if runs and load <= limit:
+                best = max(best, sum(p for p, i in zip(prices, inside, strict=True) if i))
+        worth = sum(p for p, i in zip(prices, packing.inside, strict=True) if i)
+        assert worth == pytest.approx(packing.curve[-1])
+        assert best <= packing.curve[-1] * (1 + 1e-9)
+        assert packing.curve[-1] <= best * 1.2 + 1e-9, seed  # rounding down lets in a little more
+
+
+@pytest.mark.parametrize("cpus", [0, 1, 2])
+def test_priced_covers_bound_every_placement(cpus: int) -> None:
+    better = 0
+    for seed in range(30):
+        problem = random_problem(seed, cpus)
+        if problem.devices ** len(problem.nodes) > 1_000 or not problem.accelerators:
+            continue
+        truth = brute_force(problem, "non-contiguous")
+        if math.isinf(truth) or truth == 0:
+            continue
+        coarse = coarsen(problem, "non-contiguous")
+        fluid = fluid_ms(coarse)
+        bound = cover_bound(coarse, truth * 1.02, 0.0, time.monotonic() + 5.0)
+        assert fluid * (1 - 1e-6) <= bound <= truth, seed
+        better += bound > fluid * 1.01
+    assert better >= 1
+
+
+def test_covers_see_what_borders_cost() -> None:
+    """Thirty equal operators in a row on three accelerators: two of them pay one border, one pays two."""
+    nodes = tuple(LoadNode(f"n{i}", 1.0, 100.0, 0.0, out_ms=0.5) for i in range(30))
+    problem = MaxLoadProblem("chain", nodes, tuple((i, i + 1) for i in range(29)), 3, 0)
+    coarse = coarsen(problem, "non-contiguous")
+    assert fluid_ms(coarse) == pytest.approx(10.0)
+    assert 10.5 < cover_bound(coarse, 11.0, 0.0, time.monotonic() + 5.0) <= 11.0
