@@ -7,13 +7,15 @@ WireError
 ├── DeadlineError            nothing (or not enough) came before the deadline
 ├── AuthenticationError      the challenge-response failed, or the key file cannot be used
 ├── RemoteError              the other side answered with an ERROR message
-└── BoardResetError          a board on a serial line has forgotten the session: it was reset in between
+├── BoardResetError          a board on a serial line has forgotten the session: it was reset in between
+└── BenchmarkError           a board with a standard benchmark firmware refused, or broke the rules of its protocol
 """
 
 from __future__ import annotations
 
 __all__ = [
     "AuthenticationError",
+    "BenchmarkError",
     "BoardResetError",
     "ConnectionLostError",
     "DeadlineError",
@@ -79,3 +81,11 @@ class BoardResetError(WireError):
     def __init__(self, board: str, phase: str) -> None:
         self.board, self.phase = board, phase
         super().__init__(f"board {board} was reset during: {phase}; its last FAULT says more")
+
+
+class BenchmarkError(WireError):
+    """A board with a standard benchmark firmware did not do what its protocol or the suite's rules say."""
+
+    def __init__(self, problem: str, phase: str, port: str, received: str = "") -> None:
+        self.problem, self.phase, self.port, self.received = problem, phase, port, received
+        super().__init__(f"{port}, {phase}: {problem}" + (f" (last: {received})" if received else ""))
