@@ -101,6 +101,7 @@ def _weighted(text: str) -> Preference:
             raise LimitError(
                 f"the weight of {objective} is not usable",
                 where=f"--prefer {text}",
+                option="prefer",
                 expected="a finite number, zero or more, such as throughput=0.5",
                 got=repr(part.strip()),
             )

@@ -1,4 +1,4 @@
-"""From orders, as clients write them, to what the core takes. Raises the core's own errors."""
+"""From orders, as clients write them, to what the core takes. Raises the core's own errors, with their option."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from boards.board import System
 from boards.catalog import list_systems, load_system
 from boards.errors import DescriptionError, Fault, UnitError, near_match
 from boards.units import parse_bytes, parse_energy, parse_rate, parse_time
+from optimizer.cli_options import parse_share
 from optimizer.costs_io import costs_from_dict
-from optimizer.errors import InputError, LimitError
+from optimizer.errors import CostError, InputError, LimitError
 from optimizer.problem import Limits
 from optimizer.request import SolveRequest
+from optimizer.sensitivity import Sensitivity, sensitivity_from_rows
 from server.schemas import LimitsOrder, SolveOrder
 
 __all__ = ["solve_request_of"]
@@ -26,25 +28,42 @@ _MAX_TIME_LIMIT_S = 3600.0
 _Number = TypeVar("_Number", int, float)
 
 
-def solve_request_of(order: SolveOrder, model: str) -> SolveRequest:
-    """The request; ``model`` is a path or "zoo:NAME"."""
+def solve_request_of(order: SolveOrder, model: str, start: Path | Mapping[str, Any] | None = None) -> SolveRequest:
+    """The request; ``model`` is a path or "zoo:NAME", ``start`` a plan.json or its content."""
     return SolveRequest(
         model=model,
         system=_system(order.system),
         costs=None if isinstance(order.costs, str) else costs_from_dict(order.costs, "costs"),
         limits=_limits(order.limits),
-        objectives=_objectives(order),
+        objectives=tuple(dict.fromkeys(order.objectives)),
         prefer=order.prefer,
         seed=order.seed,
         time_limit_s=_time_limit_s(order),
         batch=order.batch,
+        workers=order.workers,
+        non_contiguous=order.non_contiguous,
+        gap=_quantity("gap", order.gap, parse_share) or 0.0,
+        reproducible=order.reproducible,
+        start=start,
+        cost_uncertainty=_quantity("cost_uncertainty", order.cost_uncertainty, parse_share),
+        sensitivity=_sensitivity(order.sensitivity),
+        precisions=tuple(f"{target}={'|'.join(_several(given))}" for target, given in order.precision.items()),
+        replicate=order.replicate,
     )
 
 
-def _objectives(order: SolveOrder) -> tuple[str, ...]:
-    """As on the command line: what is preferred is an objective, asked for or not."""
-    preferred = [] if order.prefer == "knee" else [order.prefer]
-    return tuple(dict.fromkeys([*order.objectives, *preferred]))
+def _several(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _sensitivity(rows: list[Any] | None) -> Sensitivity | None:
+    if rows is None:
+        return None
+    try:
+        return sensitivity_from_rows(rows, "sensitivity")
+    except CostError as e:
+        e.option = "sensitivity"
+        raise
 
 
 def _system(given: str | dict[str, Any]) -> System:
@@ -58,6 +77,7 @@ def _system(given: str | dict[str, Any]) -> System:
                 expected=f"one of {', '.join(known)}, or a system description as an object",
                 got=repr(given[:80]),
                 hint=near_match(given, known),
+                option="system",
             )
         return load_system(given)
     _refuse_files(given, "system")
@@ -105,7 +125,12 @@ def _limits(order: LimitsOrder) -> Limits:
             {b: _quantity(f"limits.max_memory.{b}.flash", m.flash, parse_bytes) for b, m in memory}
         ),
         pins=order.pin,
+        forbids=tuple((operator, board) for operator, boards in order.forbid.items() for board in _several(boards)),
+        colocations=tuple(tuple(names) for names in order.colocate),
+        rate_per_s=_quantity("limits.rate", order.rate, parse_rate),
         max_boards=order.boards,
+        max_link_bytes=_quantity("limits.max_link_bytes", order.max_link_bytes, parse_bytes),
+        max_accuracy_loss=order.max_accuracy_loss,
     )
 
 
@@ -113,7 +138,9 @@ def _quantity(key: str, text: str | None, parse: Callable[[str], _Number]) -> _N
     try:
         return None if text is None else parse(text)
     except UnitError as e:
-        raise LimitError(e.what, where=key, expected=e.expected, got=e.got) from e
+        # "limits.max_memory.left.ram" is about the option max-memory
+        option = key.removeprefix("limits.").split(".")[0].replace("_", "-")
+        raise LimitError(e.what, where=key, expected=e.expected, got=e.got, option=option) from e
 
 
 def _present(values: Mapping[str, int | None]) -> dict[str, int]:
@@ -123,5 +150,6 @@ def _present(values: Mapping[str, int | None]) -> dict[str, int]:
 def _time_limit_s(order: SolveOrder) -> float:
     seconds = _quantity("time_limit", order.time_limit, parse_time) or 0.0
     if not 0 < seconds <= _MAX_TIME_LIMIT_S:
-        raise LimitError("not usable", where="time_limit", expected="more than 0 s, at most 1 h", got=order.time_limit)
+        expected, got = "more than 0 s, at most 1 h", order.time_limit
+        raise LimitError("not usable", where="time_limit", expected=expected, got=got, option="time-limit")
     return seconds

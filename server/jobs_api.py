@@ -10,11 +10,11 @@ from typing import Any
 from flask import Blueprint, Response, request, send_file
 
 from server.context import answer, context
-from server.problems import refuse
+from server.problems import fault, refuse
 from server.records import Job, NewJob
 from server.schemas import MeasureOrder, SolveOrder, parse_job, read_json
+from server.sources import finished_solve, solve_sources
 from server.store import IdempotencyKeyReused
-from server.uploads import model_source
 from server.work import check_solve
 
 __all__ = ["jobs_api"]
@@ -131,18 +131,14 @@ def _checked(order: SolveOrder | MeasureOrder) -> NewJob:
     """The order as a job, after everything that can be said before it runs."""
     here = context()
     if isinstance(order, SolveOrder):
-        check_solve(order, model_source(here.config, here.store, order.model))
+        check_solve(order, solve_sources(here.config, here.store, order))
         return NewJob("solve", order.model_dump(exclude_unset=True))
-    solved = here.store.job(order.job)
-    if solved is None or solved.kind != "solve":
-        raise refuse("invalid-input", f"job: expected the id of a solve job; got {order.job!r}.")
-    if not solved.is_finished:
-        raise refuse("not-finished", f"job: {solved.id} is {solved.state}; it has no plan yet.", state=solved.state)
-    if solved.state != "done":
-        raise refuse("no-result", f"job: {solved.id} ended as {solved.state}; it has no plan.", state=solved.state)
+    finished_solve(here.store, order.job, "job")
     if order.lab not in here.config.labs:
         known = ", ".join(sorted(here.config.labs)) or "none; `edgecut server dev --lab NAME=FILE` adds one"
-        raise refuse("invalid-input", f"lab: expected a lab of this server ({known}); got {order.lab!r}.")
+        expected = f"a lab of this server ({known})"
+        detail = f"lab: expected {expected}; got {order.lab!r}."
+        raise refuse("invalid-input", detail, errors=[fault(["lab"], detail, expected, repr(order.lab))])
     return NewJob("measure", order.model_dump(exclude_unset=True), order.lab)
 
 

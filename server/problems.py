@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from server.errors import RequestError
 
-__all__ = ["KINDS", "Problem", "is_storage_full", "problem", "refuse", "register_problem_handlers"]
+__all__ = ["KINDS", "Problem", "fault", "is_storage_full", "problem", "refuse", "register_problem_handlers"]
 
 _URN = "urn:edgecut:problem:"
 
@@ -66,6 +66,13 @@ def problem(kind: str, detail: str, **more: Any) -> Problem:
     """A problem of one of ``KINDS``."""
     status, title = KINDS[kind]
     return Problem(kind, detail, title, status, more)
+
+
+def fault(path: Sequence[str | int], detail: str, expected: str = "", got: str = "") -> dict[str, str]:
+    """One entry of a problem's ``errors``: the field as a JSON pointer into the body, what to tell people, and the
+    parts of that for programs."""
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    return {"pointer": pointer, "detail": detail, "expected": expected, "got": got}
 
 
 def refuse(kind: str, detail: str, **more: Any) -> RequestError:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from server.problems import refuse
+from boards.errors import near_match
+from optimizer.objectives import DEFAULT_OBJECTIVES
+from server.problems import fault, refuse
 
 __all__ = ["JobOrder", "LimitsOrder", "MeasureOrder", "MemoryOrder", "SolveOrder", "parse_job", "read_json"]
 
@@ -19,7 +21,9 @@ _SHOWN_CHARACTERS = 80  # of a value that is quoted back
 Quantity = Annotated[str, Field(max_length=64)]
 """A number with its unit: "50ms", "20/s", "320KiB"."""
 
-Objective = Literal["throughput", "latency", "energy"]
+Word = Annotated[str, Field(min_length=1)]
+OneOrMany = Word | Annotated[list[Word], Field(min_length=1)]
+"""A word stands for a list of one."""
 
 
 class _Order(BaseModel):
@@ -42,12 +46,19 @@ class LimitsOrder(_Order):
     max_memory: dict[str, MemoryOrder] = {}
     """By board name."""
     pin: dict[str, str] = {}
-    """Board name (or processor key) by operator name."""
+    """Board name (or processor key) by operator name or pattern."""
+    forbid: dict[str, OneOrMany] = {}
+    """Board names (or processor keys) by operator name or pattern."""
+    colocate: list[Annotated[list[Word], Field(min_length=2)]] = []
+    """Lists of operators, names or patterns, that share a processor."""
+    rate: Quantity | None = None
     boards: Annotated[int, Field(ge=1)] | None = None
+    max_link_bytes: Quantity | None = None
+    max_accuracy_loss: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class SolveOrder(_Order):
-    """A plan is wanted."""
+    """A plan is wanted: the options of `optimizer solve`, each under its name. What they may say, the core knows."""
 
     kind: Literal["solve"]
     model: str
@@ -57,11 +68,24 @@ class SolveOrder(_Order):
     costs: Literal["roofline"] | dict[str, Any] = "roofline"
     """"roofline", or the content of a costs file."""
     limits: LimitsOrder = LimitsOrder()
-    objectives: Annotated[list[Objective], Field(min_length=1)] = ["throughput", "latency", "energy"]
+    objectives: Annotated[list[Word], Field(min_length=1)] = list(DEFAULT_OBJECTIVES)
     """What spans the front."""
-    prefer: Objective | Literal["knee"] = "throughput"
+    prefer: Word = "throughput"
+    precision: dict[str, OneOrMany] = {}
+    """Allowed precisions, or "any", by board name or processor key."""
+    sensitivity: list[Any] | None = None
+    """The rows of a sensitivity table."""
+    non_contiguous: bool = False
+    replicate: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     time_limit: Quantity = "60s"
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Threads of CP-SAT."""
+    gap: Quantity = "0%"
+    reproducible: bool = False
+    cost_uncertainty: Quantity | None = None
+    start: Word | dict[str, Any] | None = None
+    """The id of a solve job that is done, or the content of a plan.json, of the same model."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 1
 
 
@@ -115,15 +139,11 @@ def parse_job(value: Any) -> SolveOrder | MeasureOrder:
 
 
 def _faults(errors: list[ErrorDetails]) -> Iterator[dict[str, str]]:
-    seen: set[str] = set()
+    places: dict[str, list[ErrorDetails]] = {}
     for error in errors:
-        path = _path(error)
-        pointer = "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in path)
-        if pointer in seen:  # a value that fits none of several types is one fault
-            continue
-        seen.add(pointer)
-        where = ".".join(str(p) for p in path) or "the body"
-        yield {"pointer": pointer, "detail": f"{where}: {_what(error)}."}
+        places.setdefault(".".join(str(p) for p in _path(error)) or "the body", []).append(error)
+    for where, found in places.items():
+        yield fault(_path(found[0]), *_said(found, where))
 
 
 def _path(error: ErrorDetails) -> list[str | int]:
@@ -131,21 +151,39 @@ def _path(error: ErrorDetails) -> list[str | int]:
     path = list(error["loc"])
     if path and path[0] in ("solve", "measure"):
         path = path[1:]
-    if path and (path[-1] in ("str",) or str(path[-1]).startswith(("dict[", "literal["))):
-        path = path[:-1]
-    return path
+    return [p for p in path if not (p == "str" or str(p).startswith(_LABELS))]
 
 
-def _what(error: ErrorDetails) -> str:
+def _said(errors: list[ErrorDetails], where: str) -> tuple[str, str, str]:
+    """What to tell people, what was expected, and what was found. A value that fits none of several types is one
+    fault."""
+    error = errors[0]
     if error["type"] == "missing":
-        return "is missing"
+        return f"{where}: is missing.", "a value", "none"
     if error["type"] == "extra_forbidden":
-        return "is no known key"
-    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return "expected an object whose kind is 'solve' or 'measure'"
+        hint = near_match(str(error["loc"][-1]), _keys_beside(error))
+        expected = f"one of {', '.join(_keys_beside(error))}"
+        return f"{where}: is no known key.{' ' if hint else ''}{hint}", expected, str(error["loc"][-1])
     got = json.dumps(error["input"], ensure_ascii=False, default=str)
     shown = got if len(got) <= _SHOWN_CHARACTERS else got[: _SHOWN_CHARACTERS - 3] + "..."
-    return f"{error['msg'].replace('Input should be', 'expected')}; got {shown}"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        expected = "an object whose kind is 'solve' or 'measure'"
+        return f"{where}: expected {expected}.", expected, shown
+    expected = ", or ".join(dict.fromkeys(e["msg"].removeprefix("Input should be ") for e in errors))
+    return f"{where}: expected {expected}; got {shown}.", expected, shown
+
+
+def _keys_beside(error: ErrorDetails) -> list[str]:
+    """The keys that are known where an unknown one stands."""
+    kind, *path = error["loc"]
+    if kind == "measure":
+        return list(MeasureOrder.model_fields)
+    inner: dict[int, type[_Order]] = {1: SolveOrder, 2: LimitsOrder}
+    return list(inner.get(len(path), MemoryOrder).model_fields)
+
+
+_LABELS = ("dict[", "list[", "literal[", "constrained-")
+"""How the labels begin that pydantic adds to a path for a member of a union."""
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -16,10 +16,8 @@ from typing import Protocol
 from boards.units import format_bytes
 from server.config import ServerConfig
 from server.problems import refuse
-from server.store import Store
-from server.work import ModelSource
 
-__all__ = ["Upload", "file_name", "keep", "model_path", "model_source", "receive"]
+__all__ = ["Upload", "file_name", "keep", "model_path", "receive"]
 
 _CHUNK_BYTES = 2**20
 _MAX_NAME_CHARACTERS = 100
@@ -43,19 +41,6 @@ def file_name(given: str | None) -> str:
     last = re.split(r"[/\\]", given or "")[-1]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", last).strip("._-").removesuffix(".onnx")
     return f"{plain[:_MAX_NAME_CHARACTERS].strip('._-') or 'model'}.onnx"
-
-
-def model_source(config: ServerConfig, store: Store, model: str) -> ModelSource:
-    """What the core loads for the model of an order. Raises RequestError (422) for an unknown id."""
-    if model.startswith("zoo:"):
-        return ModelSource(model, model)
-    stored = store.model(model)
-    if stored is None:
-        raise refuse(
-            "invalid-input",
-            f"model: expected the id of an uploaded model (POST /v1/models), or zoo:NAME; got {model[:80]!r}.",
-        )
-    return ModelSource(str(model_path(config, stored.id, stored.name)), stored.name)
 
 
 def model_path(config: ServerConfig, model_id: str, name: str) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,17 @@ from hil.measure import measure
 from hil.measurement import Measurement
 from optimizer.errors import InputError, OptimizerError
 from optimizer.infeasible import Infeasible
+from optimizer.objectives import OBJECTIVES
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
 from optimizer.plan_io import versions
 from optimizer.plan_values import certificate_to_dict
-from optimizer.request import make_problem, solve_request, write_results
+from optimizer.request import SolveRequest, prepare, solve_request, write_results
 from optimizer.split import split_plan
 from optimizer.zoo import zoo_names
 from server import problems
 from server.inputs import solve_request_of
+from server.order_faults import naming_fields, renamed
 from server.schemas import MeasureOrder, SolveOrder
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "ModelSource",
     "Outcome",
     "Progress",
+    "Sources",
+    "StartSource",
     "check_lab",
     "check_solve",
     "inspect_model",
@@ -62,6 +66,30 @@ class ModelSource:
     location: str
     """A path, or "zoo:NAME"."""
     name: str
+
+
+@dataclass(frozen=True)
+class StartSource:
+    """A plan to start from: a plan.json or its content, and what messages call it."""
+
+    plan: Path | Mapping[str, Any]
+    name: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a solve job is made of, beside its order."""
+
+    model: ModelSource
+    start: StartSource | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What messages call each file, by where it stands."""
+        names = {self.model.location: self.model.name}
+        if self.start is not None and isinstance(self.start.plan, Path):
+            names[str(self.start.plan)] = self.start.name
+        return names
 
 
 @dataclass(frozen=True)
@@ -117,23 +145,24 @@ def check_lab(lab: Path) -> None:
 
 def inspect_model(model: ModelSource) -> ModelFacts:
     """Load a model and count it. Raises ModelError."""
-    with _by_name(model):
+    try:
         graph = load_graph(model.location)
+    except InputError as e:
+        raise renamed(e, {model.location: model.name}) from e
     return ModelFacts(len(graph.operators), graph.macs, graph.parameters, graph.warnings)
 
 
-def check_solve(order: SolveOrder, model: ModelSource) -> None:
-    """Raise what `optimizer solve` would say of its input before it starts to search."""
-    request = solve_request_of(order, model.location)
-    with _by_name(model):
-        make_problem(request)
+def check_solve(order: SolveOrder, sources: Sources) -> None:
+    """Raise RequestError with what `optimizer solve` would say of its input before it starts to search."""
+    with naming_fields(sources.names):
+        prepare(_request(order, sources))
 
 
-def run_solve(order: SolveOrder, model: ModelSource, folder: Path, progress: Progress) -> Outcome:
-    """Search a plan; plan.json, front.json and report.html go into the folder."""
+def run_solve(order: SolveOrder, sources: Sources, folder: Path, progress: Progress) -> Outcome:
+    """Search a plan; plan.json, front.json and report.html go into the folder. Raises RequestError."""
     progress("reading the model", 0.0)
-    with _by_name(model):
-        found = solve_request(solve_request_of(order, model.location), progress)
+    with naming_fields(sources.names):
+        found = solve_request(_request(order, sources), progress)
     if isinstance(found.outcome, Front):
         write_results(found, folder)
         return Outcome("done", result=_solve_summary(found.outcome))
@@ -157,17 +186,14 @@ def run_measure(order: MeasureOrder, plan: Path, lab: Path, scratch: Path, folde
     return Outcome("done", result=_measure_summary(found))
 
 
-@contextmanager
-def _by_name(model: ModelSource) -> Iterator[None]:
-    """Let errors call the model by its name: where its file stands here is not the client's business."""
-    try:
-        yield
-    except InputError as e:
-        what, *rest = (
-            text.replace(model.location, model.name) for text in (e.what, e.where, e.expected, e.got, e.hint)
-        )
-        where, expected, got, hint = rest
-        raise type(e)(what, where=where, expected=expected, got=got, hint=hint) from e
+def _request(order: SolveOrder, sources: Sources) -> SolveRequest:
+    start = None if sources.start is None else sources.start.plan
+    return solve_request_of(order, sources.model.location, start)
+
+
+def _finite(value: float) -> float | None:
+    """None for what is not known: the loss of accuracy without a table."""
+    return value if math.isfinite(value) else None
 
 
 def _system_summary(system: System) -> dict[str, Any]:
@@ -185,14 +211,21 @@ def _solve_summary(front: Front) -> dict[str, Any]:
     plan = front.plans[front.chosen]
     score = plan.score
     return {
-        "period_s": score.period_s,
         "throughput_per_s": score.throughput_per_s,
-        "latency_s": score.latency_s,
-        "energy_j": score.energy_j,
-        "link_bytes": score.link_bytes,
-        "segments": [{"processor": s.processor, "operators": len(s.operators)} for s in plan.segments],
+        **{o.field: _finite(o.read(score)) for o in OBJECTIVES.values()},
+        "segments": [
+            {
+                "processor": s.processor,
+                "precision": s.precision,
+                "operators": len(s.operators),
+                **({"replicas": list(s.replicas)} if s.replicas else {}),
+            }
+            for s in plan.segments
+        ],
         "status": plan.status,
         "certificate": {name: certificate_to_dict(c) for name, c in front.certificates.items()},
+        "chosen_because": front.chosen_because,
+        "uncertainty": None if front.uncertainty is None else asdict(front.uncertainty),
         "front_plans": len(front.plans),
         "seconds": front.seconds,
     }

@@ -23,8 +23,8 @@ from server.errors import RequestError
 from server.problems import is_storage_full, problem, refuse
 from server.records import Job
 from server.schemas import SolveOrder, parse_job
+from server.sources import solve_sources
 from server.store import Store, now
-from server.uploads import model_source
 from server.work import CORE_ERRORS, Outcome, Progress, problem_of, run_measure, run_solve
 
 __all__ = ["LOST", "STOP", "WAKE", "Run", "Worker", "run_job", "run_worker"]
@@ -52,7 +52,7 @@ def run_job(config: ServerConfig, store: Store, job: Job, folder: Path, progress
     order = parse_job(job.request)
     try:
         if isinstance(order, SolveOrder):
-            return run_solve(order, model_source(config, store, order.model), folder, progress)
+            return run_solve(order, solve_sources(config, store, order), folder, progress)
         lab = config.labs.get(order.lab)
         if lab is None:
             # The server was started anew since.

@@ -197,7 +197,7 @@ def test_calls_of_the_document_work_in_its_order(tmp_path: Path) -> None:
         ran = subprocess.run(line, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=150, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         listed = service.get("/v1/jobs").json["jobs"]
-    assert [job["kind"] for job in listed] == ["solve", "measure", "solve"]
+    assert [job["kind"] for job in listed] == ["solve", "measure", "solve", "solve"]
     for name in ("plan", "front", "measurement.json"):
         assert json.loads((tmp_path / name).read_text())["schema"].startswith("edgecut/")
     assert "</html>" in (tmp_path / "report.html").read_text()

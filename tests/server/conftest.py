@@ -13,11 +13,12 @@ from server.store import Store
 from tests.server.samples import small_model
 
 UPLOAD_LIMIT_BYTES = 200_000
+JSON_LIMIT_BYTES = 100_000
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> ServerConfig:
-    return ServerConfig(tmp_path / "data", {"bench": tmp_path / "lab.yaml"}, UPLOAD_LIMIT_BYTES, 10_000)
+    return ServerConfig(tmp_path / "data", {"bench": tmp_path / "lab.yaml"}, UPLOAD_LIMIT_BYTES, JSON_LIMIT_BYTES)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from server.errors import StartError
 from server.pool import Workers
 from server.records import Job
 from server.store import Store
-from tests.server.conftest import UPLOAD_LIMIT_BYTES
+from tests.server.conftest import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
 from tests.server.samples import LAYERS, WIDTH, small_model
 
 ONNX = "application/octet-stream"
@@ -190,7 +190,7 @@ def test_uploaded_model_may_be_ordered(client: FlaskClient, model_id: str) -> No
         ({"costs": {"schema": "nope"}}, "costs"),
         ({"limits": {"max_latency": "50"}}, "limits.max_latency: time: the unit is missing"),
         ({"limits": {"max_latency": 0.05}}, "limits.max_latency: expected a valid string; got 0.05"),
-        ({"limits": {"max_energy": "0J"}}, "max energy"),
+        ({"limits": {"max_energy": "0J"}}, "--max-energy"),
         ({"limits": {"max_memory": {"nope": {"ram": "1KiB"}}}}, "unknown board 'nope'"),
         ({"limits": {"pin": {"nope": "left"}}}, "pinned operator 'nope'"),
         ({"limits": {"boards": 0}}, "limits.boards"),
@@ -224,7 +224,7 @@ def test_deeply_nested_body_is_a_bad_request(client: FlaskClient, depth: int) ->
 
 
 def test_body_that_is_too_large_or_of_another_type_is_refused(client: FlaskClient) -> None:
-    long = {**SOLVE, "model": "x" * 20_000}
+    long = {**SOLVE, "model": "x" * JSON_LIMIT_BYTES}
     expect(client.post("/v1/jobs", json=long), 413, "too-large")
     expect(client.post("/v1/jobs", data="{}", content_type="text/plain"), 415, "unsupported-media-type")
 

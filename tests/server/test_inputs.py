@@ -11,10 +11,14 @@ from boards import catalog
 from boards.board import System
 from boards.catalog import load_system
 from boards.errors import DescriptionError
+from optimizer.cli import solve
 from optimizer.errors import InputError
+from optimizer.objectives import OBJECTIVES
+from optimizer.problem import Limits
 from optimizer.request import SolveRequest
+from optimizer.sensitivity import Sensitivity
 from server.inputs import solve_request_of
-from server.schemas import SolveOrder, parse_job
+from server.schemas import LimitsOrder, SolveOrder, parse_job
 
 SYSTEMS = Path(catalog.__file__).parent / "systems"
 
@@ -46,9 +50,58 @@ def test_limits_are_read_with_their_units() -> None:
     assert (limits.pins, limits.max_boards) == ({"op": "left"}, 1)
 
 
-def test_what_is_preferred_is_an_objective() -> None:
-    assert request(objectives=["energy", "energy"], prefer="latency").objectives == ("energy", "latency")
-    assert request(objectives=["energy"], prefer="knee").objectives == ("energy",)
+def test_objectives_are_asked_for_once() -> None:
+    assert request(objectives=["energy", "boards", "energy"]).objectives == ("energy", "boards")
+
+
+def test_every_option_of_the_command_line_is_a_key_and_reaches_the_request() -> None:
+    """What a new option of `optimizer solve` lacks here fails this test."""
+    options = {p.name for p in solve.params if p.name not in ("model", "out", "as_json", "help")}
+    options |= {"model"}
+    assert options == set(SolveOrder.model_fields) - {"kind", "limits"} | set(LimitsOrder.model_fields)
+
+
+def test_every_key_says_the_same_as_its_option() -> None:
+    found = request(
+        objectives=list(OBJECTIVES),
+        prefer="latency:5%>boards",
+        precision={"left": ["fp32", "int8"], "right": "any"},
+        sensitivity=[{"operator": "*", "precision": "int8", "loss": 0.5}],
+        non_contiguous=True,
+        replicate=True,
+        workers=3,
+        gap="2%",
+        reproducible=True,
+        cost_uncertainty="10%",
+        limits={
+            "forbid": {"a": "left", "b*": ["left", "right"]},
+            "colocate": [["c", "d*"]],
+            "rate": "5/s",
+            "max_link_bytes": "2KiB",
+            "max_accuracy_loss": 1.5,
+        },
+    )
+    assert found == SolveRequest(
+        "zoo:vgg16",
+        load_system("demo"),
+        objectives=tuple(OBJECTIVES),
+        prefer="latency:5%>boards",
+        precisions=("left=fp32|int8", "right=any"),
+        sensitivity=Sensitivity({("*", "int8"): 0.5}),
+        non_contiguous=True,
+        replicate=True,
+        workers=3,
+        gap=0.02,
+        reproducible=True,
+        cost_uncertainty=0.1,
+        limits=Limits(
+            forbids=(("a", "left"), ("b*", "left"), ("b*", "right")),
+            colocations=(("c", "d*"),),
+            rate_per_s=5.0,
+            max_link_bytes=2048,
+            max_accuracy_loss=1.5,
+        ),
+    )
 
 
 @pytest.mark.parametrize("name", [p.stem for p in sorted(SYSTEMS.glob("*.yaml"))])
