@@ -194,7 +194,7 @@ def _part(tell: Tell, number: int, count: int) -> Tell:
 
 def _load(client: BenchmarkClient, stimulus: Stimulus, verify: bool, tell: Tell) -> None:
     total = len(stimulus.data)
-    client.load(stimulus.data, lambda sent: tell(sent / total, f"{stimulus.name}: {sent} of {total} bytes"))
+    client.load(stimulus.data, lambda sent: tell(sent / total, f"{stimulus.name}: loading"))
     if verify and client.buffer() != stimulus.data:
         raise BenchmarkError(
             f"the board's buffer is not what was sent ({stimulus.name}, {total} bytes)", "db print", client.name

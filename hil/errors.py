@@ -3,6 +3,7 @@
 HilError
 ├── LabError                 exit code 2: lab.yaml, a key file, or a board that the lab does not have
 ├── BundleError              exit code 2: the bundle directory cannot be read or does not fit the lab
+├── StimulusError            exit code 2: the inputs of a benchmark cannot be read, or are not what its rules ask for
 ├── EmulationError           emulated boards cannot be started or joined on this machine
 │   └── CoreError            exit code 2: the cores asked for are not this machine's
 ├── AgentStartError          the agent cannot start here: port in use, no key, bad option
@@ -33,6 +34,7 @@ __all__ = [
     "HilError",
     "LabError",
     "MeasurementAbortedError",
+    "StimulusError",
     "WrongBoardError",
     "WrongKeyError",
 ]
@@ -62,6 +64,10 @@ class LabError(_FileError):
 
 class BundleError(_FileError):
     """The bundle directory cannot be read, or its manifest does not hold together."""
+
+
+class StimulusError(_FileError):
+    """The inputs of a benchmark cannot be read, or are not what its rules ask for."""
 
 
 class EmulationError(_FileError):

@@ -22,7 +22,7 @@ from hil.lab import make_key, save_lab
 from hil.lab_types import Lab, LabTarget
 from hil.measurement import Interval, Measurement, Modelled
 
-COMMANDS = ("agent", "agent-bundle", "demo", "discover", "emulate", "measure", "profile", "run")
+COMMANDS = ("agent", "agent-bundle", "demo", "discover", "eembc", "emulate", "measure", "profile", "run")
 
 
 @pytest.fixture
