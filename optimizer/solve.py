@@ -217,7 +217,8 @@ class _Run:
             bound = prove_period(self.pool, budget)
         bound = quick if bound is None else bound
         if not self._settled(objective, bound) and fits_cpsat(self.problem):
-            bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value)))
+            period_s = self.bounds["throughput"].value if "throughput" in self.bounds else 0.0
+            bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value), period_s))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 
     def _quick_bound(self, objective: str) -> Bound:

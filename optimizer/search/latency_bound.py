@@ -20,7 +20,7 @@ from optimizer.graph import predecessors, successors
 from optimizer.problem import Problem
 from optimizer.search.pool import Assignment
 
-__all__ = ["LatencyBound", "latency_bound"]
+__all__ = ["LatencyBound", "Ways", "latency_bound"]
 
 _MAX_PROCESSORS = 16
 _MAX_SETS = 8
@@ -42,7 +42,7 @@ def latency_bound(problem: Problem) -> LatencyBound | None:
     count = len(problem.processors)
     if count > _MAX_PROCESSORS:
         return None
-    ways = _Ways(problem)
+    ways = Ways(problem)
     trunk = ways.trunk()
     if not trunk:
         return None
@@ -116,7 +116,7 @@ def _assignments(problem: Problem, trunk: Sequence[int], places: Sequence[int]) 
     return (behind.astype(np.int64), before.astype(np.int64))
 
 
-class _Ways:
+class Ways:
     """Least seconds between operators. Arrays are by processor, (q,), or (q, q) from the first to the second."""
 
     def __init__(self, problem: Problem) -> None:
@@ -148,14 +148,14 @@ class _Ways:
     def from_source(self, v: int) -> Array:
         """Until the inputs of v are there."""
         ends: dict[int, Array] = {}
-        for u in self._members(self.before[v]):
+        for u in self.members(self.before[v]):
             ends[u] = self._ready(u, ends, inputs=True) + self.time_s[u]
         ready: Array = self._ready(v, ends, inputs=True)[0]
         return ready
 
     def to_sink(self, u: int) -> Array:
         """From the end of u until the outputs behind it are at the sink."""
-        ends = self._ends(u, self._members(self.behind[u]))
+        ends = self._ends(u, self.members(self.behind[u]))
         latest = np.zeros(self.time_s.shape[1])
         for t in self.problem.graph.outputs:
             producer = self.problem.graph.tensors[t].producer
@@ -167,7 +167,7 @@ class _Ways:
 
     def between(self, u: int, v: int) -> Array:
         """From the end of u on one processor until v can begin on another, or on the same."""
-        members = self._members(self.behind[u] & self.before[v])
+        members = self.members(self.behind[u] & self.before[v])
         ends = self._ends(u, members)
         longest = self._ready(v, ends)
         if self.problem.non_contiguous or not members:
@@ -265,7 +265,8 @@ class _Ways:
             seconds += link.receive_s_per_byte * size if link.target in self.problem.board_index else 0.0
         return seconds
 
-    def _members(self, mask: int) -> list[int]:
+    def members(self, mask: int) -> list[int]:
+        """Operators of a set of bits."""
         return [v for v in range(len(self.time_s)) if mask >> v & 1]
 
 

@@ -6,9 +6,10 @@ one model is worked off. Neither a bound nor a claim of infeasibility rests on w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.search.cpsat.balance import balance_many
@@ -18,6 +19,7 @@ from optimizer.search.cpsat.plan_model import PlanModel
 from optimizer.search.cpsat.scale import Scale
 from optimizer.search.cpsat.solver import Budget
 from optimizer.search.cpsat.stage_model import StageModel
+from optimizer.search.energy_bound import energy_bound
 from optimizer.search.latency_bound import latency_bound
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.revisit import balance_two
@@ -30,6 +32,9 @@ MAX_PERMUTED = 4
 _FIRST_PASS = 0.5
 """Share of the time for the first look at every order of processors."""
 _LEAST_S = 0.05
+_SETS_SHARE = 0.4
+"""Share of the time for the energy of every set of boards."""
+_ROUNDING = 1e-9
 _BALANCE_SHARE = 0.6
 """Share of the time for the balance of more than two processors."""
 
@@ -45,18 +50,34 @@ class Bound:
     deterministic_s: float = 0.0
 
 
-def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) -> Bound:
+def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0, period_s: float | None = None) -> Bound:
     """Improve the pool's best plan for one objective until no order of processors can beat it, or time is up.
 
     The bound holds for all plans of the problem's class (contiguous, unless a processor may be revisited) in any
-    order of processors, within all limits.
+    order of processors, within all limits. ``period_s``: no plan has a shorter period; with it the energy of every
+    set of boards is bounded first.
     """
     begin = time.monotonic()
+    quick, first = known_bound, ""
     if objective == "latency":
-        known_bound = max(known_bound, _along_the_trunk(pool))
-        best = pool.best_value(objective)
+        quick, first = _along_the_trunk(pool), "paths along the trunk"
+    elif objective == "energy" and period_s is not None:
+        until = math.inf if budget.clock.deterministic else begin + _SETS_SHARE * max(0.0, budget.left_s)
+        quick = energy_bound(pool.problem, period_s, pool.best_value(objective), until) or 0.0
+        first = "least energy of every set of boards"
+    if first and quick >= known_bound:
+        known_bound, best = quick, pool.best_value(objective)
         if best * (1 - max(CUTOFF, budget.gap)) <= known_bound:
-            return Bound(min(known_bound, best), True, "paths along the trunk", time.monotonic() - begin)
+            return Bound(min(known_bound, best), True, first, time.monotonic() - begin)
+    found = _searched(pool, objective, budget, known_bound)
+    stands = first and quick >= known_bound > 0 and found.value <= quick * (1 + _ROUNDING)
+    method = f"{first}; {found.method}" if stands else found.method
+    return replace(found, method=method, seconds=time.monotonic() - begin)
+
+
+def _searched(pool: Pool, objective: str, budget: Budget, known_bound: float) -> Bound:
+    """By CP-SAT, beginning with a bound that is known."""
+    begin = time.monotonic()
     if pool.problem.non_contiguous:
         return _prove_revisit(pool, objective, budget, known_bound)
     problem, scale = pool.problem, Scale.of(pool.problem)
