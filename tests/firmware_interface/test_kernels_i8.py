@@ -1,0 +1,293 @@
+"""int8 kernels in C against the integer reference, bit for bit, and against ONNX Runtime within one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_interface import records as r
+from firmware_interface import reference
+from tests.firmware_interface.kernel_host import KernelHost, RefusedError
+from tests.firmware_interface.qdq import ScaleZero, depthwise_weights, quantize, run_qdq
+
+Int8 = npt.NDArray[np.int8]
+FEW = settings(max_examples=60, deadline=None)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[KernelHost]:
+    with KernelHost() as running:
+        yield running
+
+
+def padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def image(rng: np.random.Generator, *shape: int) -> Int8:
+    return rng.integers(-128, 128, shape, dtype=np.int8)
+
+
+@st.composite
+def axes(draw: st.DrawFn, dilations: int = 3) -> tuple[int, int, int, int, int, int]:
+    """Input, output, kernel, stride, dilation, padding in front along one axis."""
+    size, kernel = draw(st.integers(1, 9)), draw(st.integers(1, 4))
+    stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, dilations))
+    reach = (kernel - 1) * dilation + 1
+    front, back = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    back = max(back, reach - size - front)
+    return size, (size + front + back - reach) // stride + 1, kernel, stride, dilation, front
+
+
+@st.composite
+def windows(draw: st.DrawFn, in_channels: int, out_channels: int) -> r.Window:
+    y, x = draw(axes()), draw(axes())
+    return r.Window(y[0], x[0], in_channels, y[1], x[1], out_channels, y[2], x[2], y[3], x[3], y[4], x[4], y[5], x[5])
+
+
+def run_conv(
+    host: KernelHost, window: r.Window, values: Int8, weights: Int8, table: bytes, **rest: Any
+) -> tuple[Int8, Int8]:
+    """What the kernel made, and what the reference did."""
+    out = window.out_height * window.out_width * window.out_channels
+    record = r.ConvI8(window=window, input=0, output=values.size, weights=len(table), channels=0, **rest)
+    after = host.run(
+        record.pack(), arena=values.tobytes() + bytes(out), weights=table + weights.tobytes(),
+        scratch_bytes=record.scratch_bytes(),
+    )  # fmt: skip
+    expected = reference.conv_i8(record, values, weights, table)
+    return np.frombuffer(after[values.size :], np.int8).reshape(expected.shape), expected
+
+
+@FEW
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_conv_equals_the_reference(host: KernelHost, data: st.DataObject, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = data.draw(st.integers(1, 3))
+    each_in, each_out = data.draw(st.integers(1, 11)), data.draw(st.integers(1, 7))
+    pointwise = data.draw(st.booleans())
+    window = data.draw(windows(groups * each_in, groups * each_out))
+    if pointwise:
+        groups, window = 1, r.Window(window.in_height, window.in_width, each_in, window.in_height, window.in_width, 5)
+        each_out = 5
+    k = window.kernel_height * window.kernel_width * each_in
+    table = r.channel_table(
+        rng.integers(-5000, 5000, window.out_channels), (2.0 ** rng.uniform(-12, 1.5, window.out_channels)).tolist()
+    )
+    low, high = sorted(int(n) for n in rng.integers(-128, 128, 2)) if rng.random() < 0.3 else (-128, 127)
+    made, expected = run_conv(
+        host, window, image(rng, window.in_height, window.in_width, window.in_channels),
+        image(rng, window.out_channels * k), table, groups=groups, input_zero=int(rng.integers(-128, 128)),
+        output_zero=int(rng.integers(-128, 128)), low=low, high=high,
+    )  # fmt: skip
+    np.testing.assert_array_equal(made, expected)
+
+
+@FEW
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 12))
+def test_depthwise_equals_the_reference(host: KernelHost, data: st.DataObject, seed: int, channels: int) -> None:
+    rng = np.random.default_rng(seed)
+    window = data.draw(windows(channels, channels))
+    table = r.channel_table(rng.integers(-900, 900, channels), (2.0 ** rng.uniform(-9, 1.5, channels)).tolist())
+    made, expected = run_conv(
+        host, window, image(rng, window.in_height, window.in_width, channels),
+        image(rng, window.kernel_height * window.kernel_width * channels), table, groups=channels, depthwise=True,
+        input_zero=int(rng.integers(-128, 128)), output_zero=int(rng.integers(-128, 128)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(made, expected)
+
+
+@FEW
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 5), average=st.booleans())
+def test_pooling_equals_the_reference(
+    host: KernelHost, data: st.DataObject, seed: int, channels: int, average: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    window = data.draw(windows(channels, channels))
+    taps = window.kernel_height * window.kernel_width
+    values = image(rng, window.in_height, window.in_width, channels)
+    factors = [float(rng.uniform(0.3, 3)) / (n + 1) for n in range(data.draw(st.sampled_from([1, taps])))]
+    table = r.multiplier_table(factors)
+    zeros = {"input_zero": int(rng.integers(-128, 128)), "output_zero": int(rng.integers(-128, 128))}
+    record = r.PoolI8(window=window, input=0, output=values.size, counts=len(factors) if average else 0, **zeros)
+    out = window.out_height * window.out_width * channels
+    after = host.run(record.pack(), arena=values.tobytes() + bytes(out), weights=table)
+    expected = reference.average_pool_i8(record, values, table) if average else reference.max_pool_i8(record, values)
+    np.testing.assert_array_equal(np.frombuffer(after[values.size :], np.int8).reshape(expected.shape), expected)
+
+
+@FEW
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    period=st.integers(1, 9),
+    repeats=st.integers(1, 5),
+    scales=st.tuples(*[st.floats(1e-4, 50)] * 3),
+    multiply=st.booleans(),
+)
+def test_addition_and_multiplication_equal_the_reference(
+    host: KernelHost, seed: int, period: int, repeats: int, scales: tuple[float, float, float], multiply: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    count = period * repeats
+    left, right = image(rng, count), image(rng, period)
+    zeros = dict(zip(("left_zero", "right_zero", "output_zero"), rng.integers(-128, 128, 3).tolist(), strict=True))
+    places: dict[str, Any] = {"left": 0, "right": count, "output": count + period, "count": count, "period": period}
+    expected: Int8
+    if multiply:
+        multiplier, shift = r.fixed_point(scales[0] * scales[1] / scales[2])
+        mul = r.MulI8(**places, **zeros, multiplier=multiplier, shift=shift)
+        packed, expected = mul.pack(), reference.mul_i8(mul, left, right)
+    else:
+        a, b, shift = r.add_multipliers(scales[0] / scales[2], scales[1] / scales[2])
+        add = r.AddI8(**places, **zeros, left_multiplier=a, right_multiplier=b, shift=shift)
+        packed, expected = add.pack(), reference.add_i8(add, left, right)
+    after = host.run(packed, arena=left.tobytes() + right.tobytes() + bytes(count))
+    np.testing.assert_array_equal(np.frombuffer(after[count + period :], np.int8), expected)
+
+
+@FEW
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 3), columns=st.integers(1, 40), scale=st.floats(1e-4, 2))
+def test_softmax_equals_the_reference_and_the_real_one(
+    host: KernelHost, seed: int, rows: int, columns: int, scale: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = image(rng, rows, columns)
+    table = r.softmax_table(scale)
+    record = r.SoftmaxI8(
+        input=0, output=values.size, rows=rows, columns=columns, table=0,
+        multiplier=r.softmax_multiplier(1 / 256), output_zero=-128,
+    )  # fmt: skip
+    after = host.run(record.pack(), arena=values.tobytes() * 2, weights=table)
+    made = np.frombuffer(after[values.size :], np.int8).reshape(values.shape)
+    np.testing.assert_array_equal(made, reference.softmax_i8(record, values, table))
+    powers = np.exp((values.astype(float) - values.max(axis=1, keepdims=True)) * scale)
+    real = np.clip(np.rint(powers / powers.sum(axis=1, keepdims=True) * 256) - 128, -128, 127)
+    assert np.abs(made - real).max() <= 1
+
+
+def test_table_is_looked_up(host: KernelHost) -> None:
+    values = np.arange(-128, 128).astype(np.int8)
+    table = np.random.default_rng(1).integers(-128, 128, 256, dtype=np.int8).tobytes()
+    record = r.TableI8(input=0, output=0, count=256, table=0)
+    assert host.run(record.pack(), arena=values.tobytes(), weights=table) == table
+    assert reference.table_i8(record, values, table).tobytes() == table
+
+
+@settings(max_examples=300, deadline=None)
+@given(factor=st.floats(2.0**-24, 2.0**29))
+def test_fixed_point_is_the_factor_to_31_bits(factor: float) -> None:
+    multiplier, shift = r.fixed_point(factor)
+    assert 0 <= multiplier < 1 << 31
+    assert -31 <= shift <= 22
+    assert multiplier / 2.0 ** (32 + shift) == pytest.approx(factor, rel=2.0**-30)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_a_spoilt_record_is_refused_or_stays_in_its_memory(host: KernelHost, data: st.DataObject, seed: int) -> None:
+    """The sanitizers end the process at any step outside arena, scratch and weights."""
+    rng = np.random.default_rng(seed)
+    window = r.Window(5, 5, 4, 5, 5, 4, 3, 3, pad_top=1, pad_left=1)
+    table = r.channel_table([0] * 4, [0.01] * 4)
+    packed = bytearray(
+        data.draw(
+            st.sampled_from(
+                [
+                    r.ConvI8(window=window, input=0, output=100, weights=48, channels=0).pack(),
+                    r.ConvI8(
+                        window=window, input=0, output=100, weights=48, channels=0, groups=4, depthwise=True
+                    ).pack(),
+                    r.PoolI8(window=window, input=0, output=100, multipliers=0, counts=9).pack(),
+                    r.PoolI8(window=window, input=0, output=100).pack(),
+                    r.TableI8(input=0, output=100, count=100, table=0).pack(),
+                ]
+            )
+        )
+    )
+    for _ in range(data.draw(st.integers(1, 3))):
+        packed[data.draw(st.integers(4, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    if int.from_bytes(packed[10:12], "little") * int.from_bytes(packed[12:14], "little") < 4000:
+        weights = table + image(rng, 256).tobytes()
+        host.ask(bytes(packed), arena=image(rng, 200).tobytes(), weights=weights, scratch_bytes=144)
+
+
+def test_too_small_a_scratch_and_too_long_a_sum_are_refused(host: KernelHost) -> None:
+    table = r.channel_table([0], [0.1])
+    record = r.ConvI8(window=r.Window(3, 3, 1, 1, 1, 1, 3, 3), input=0, output=9, weights=12, channels=0)
+    with pytest.raises(RefusedError):
+        host.run(record.pack(), arena=bytes(10), weights=table + bytes(9), scratch_bytes=17)
+    long = r.ConvI8(window=r.Window(4, 65535, 1, 1, 1, 1, 4, 65535), input=0, output=0, weights=12, channels=0)
+    with pytest.raises(RefusedError):
+        host.run(long.pack(), arena=bytes(4 * 65535), weights=table + bytes(4 * 65535), scratch_bytes=1 << 20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1), depthwise=st.booleans())
+def test_convolution_is_within_a_step_of_onnx_runtime(
+    host: KernelHost, data: st.DataObject, seed: int, depthwise: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    channels = data.draw(st.integers(1, 8))
+    outputs = channels if depthwise else data.draw(st.integers(1, 6))
+    window = data.draw(windows(channels, outputs))
+    w = window
+    values = image(rng, w.in_height, w.in_width, channels)
+    each = 1 if depthwise else channels
+    weights = rng.integers(-127, 128, (outputs, each, w.kernel_height, w.kernel_width), dtype=np.int8)
+    source = ScaleZero(float(rng.uniform(0.005, 0.05)), int(rng.integers(-100, 100)))
+    target = ScaleZero(float(rng.uniform(0.05, 0.3)), int(rng.integers(-100, 100)))
+    scales = rng.uniform(0.001, 0.02, outputs).astype(np.float32)
+    bias = rng.integers(-500, 500, outputs, dtype=np.int32)
+    bottom = (w.out_height - 1) * w.stride_height + (w.kernel_height - 1) * w.dilation_height + 1
+    right = (w.out_width - 1) * w.stride_width + (w.kernel_width - 1) * w.dilation_width + 1
+    pads = [w.pad_top, w.pad_left, max(0, bottom - w.in_height - w.pad_top), max(0, right - w.in_width - w.pad_left)]
+    theirs = run_qdq(
+        "Conv", [(values, source)], target, weights=(weights, scales, bias, source.scale * scales),
+        pads=pads, strides=[w.stride_height, w.stride_width], dilations=[w.dilation_height, w.dilation_width],
+        group=channels if depthwise else 1,
+    )  # fmt: skip
+    folded = bias.astype(np.int64) - source.zero * weights.astype(np.int64).sum(axis=(1, 2, 3))
+    table = r.channel_table(
+        folded, [float(np.float32(source.scale) * s) / float(np.float32(target.scale)) for s in scales]
+    )
+    laid = depthwise_weights(weights) if depthwise else np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
+    ours, expected = run_conv(
+        host, window, values, laid.reshape(-1), table, groups=channels if depthwise else 1, depthwise=depthwise,
+        input_zero=source.zero, output_zero=target.zero,
+    )  # fmt: skip
+    np.testing.assert_array_equal(ours, expected)
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), multiply=st.booleans())
+def test_addition_and_multiplication_are_within_a_step_of_onnx_runtime(
+    host: KernelHost, seed: int, multiply: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    sides = [
+        (image(rng, 4, 5, 3), ScaleZero(float(rng.uniform(0.01, 0.1)), int(rng.integers(-128, 128)))) for _ in "ab"
+    ]
+    target = ScaleZero(float(rng.uniform(0.02, 0.2)), int(rng.integers(-128, 128)))
+    theirs = run_qdq("Mul" if multiply else "Add", sides, target)
+    (left, a), (right, b) = sides
+    zeros = {"left_zero": a.zero, "right_zero": b.zero, "output_zero": target.zero}
+    places: dict[str, Any] = {"left": 0, "right": 60, "output": 120, "count": 60, "period": 60}
+    if multiply:
+        m, s = r.fixed_point(a.scale * b.scale / target.scale)
+        packed = r.MulI8(**places, **zeros, multiplier=m, shift=s).pack()
+    else:
+        m, n, s = r.add_multipliers(a.scale / target.scale, b.scale / target.scale)
+        packed = r.AddI8(**places, **zeros, left_multiplier=m, right_multiplier=n, shift=s).pack()
+    after = host.run(packed, arena=left.tobytes() + right.tobytes() + bytes(60))
+    assert np.abs(np.frombuffer(after[120:], np.int8).reshape(4, 5, 3).astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_quantize_rounds_half_to_even() -> None:
+    assert quantize(np.array([0.5, 1.5, -0.5, 300], np.float32), ScaleZero(1.0, 0)).tolist() == [0, 2, 0, 127]
