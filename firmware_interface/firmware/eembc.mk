@@ -5,7 +5,7 @@
 EEMBC_MODEL ?= ic01
 EEMBC_BOARDS ?= $(BOARDS) posix posix-sanitized
 EEMBC_BUILD := $(BUILD)/eembc-$(EEMBC_MODEL)
-EEMBC_ANSWERS := src/eembc.c src/eembc_float.c src/eembc_checksum.c
+EEMBC_ANSWERS := src/eembc.c src/eembc_numbers.c src/eembc_checksum.c
 EEMBC_SOURCES := src/crc32.c src/frame.c src/uart.c src/retained.c $(EEMBC_ANSWERS) src/main_eembc.c
 EEMBC_NEEDS := $(EEMBC_SOURCES:%=$(HERE)%) $(HEADERS) $(HERE)boards.mk $(HERE)eembc.mk $(HERE)Makefile
 
@@ -40,7 +40,7 @@ $(BUILD)/tests/fuzz-eembc: $(HERE)tests/fuzz_eembc.c $(EEMBC_ANSWERS:%=$(HERE)%)
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(TEST_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@
 
-# Floats from the standard input as text, for a comparison with another implementation.
-$(BUILD)/tests/float-text: $(HERE)tests/float_text.c $(HERE)src/eembc_float.c $(HEADERS)
+# Numbers from the standard input as text, for a comparison with another implementation.
+$(BUILD)/tests/eembc-numbers: $(HERE)tests/eembc_numbers.c $(HERE)src/eembc_numbers.c $(HEADERS)
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(TEST_FLAGS) $(filter %.c,$^) -o $@

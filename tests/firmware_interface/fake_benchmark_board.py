@@ -1,7 +1,8 @@
 """A scripted stand-in for a board with the reference's benchmark firmware, as the port that a client reads.
 
 It answers as docs/eembc.md says the reference does, its three memory errors included: where that one would write
-beyond its buffers, this one raises MemoryCorruptionError. Its clock is its own, so that windows of 10 s take none.
+beyond its buffers, this one raises MemoryCorruptionError. Its clock is its own, so that windows of 10 s take none;
+in energy mode, where it tells no time, an ``infer`` takes as long as it should.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class FakeBenchmarkBoard:
         """Commands that are dropped, as by a board that still starts."""
         self.windows = 0
         self._out: deque[bytes] = deque()
+        self._ready_at = 0.0  # monotonic; nothing of an energy window's end is read before
         self._in = ""
         self._input = b""
         self._size = 0
@@ -50,6 +52,9 @@ class FakeBenchmarkBoard:
             self._say([f"m-timestamp-mode-{'energy' if energy else 'performance'}", *self._lap(), "m-init-done", READY])
 
     def read(self, timeout_s: float) -> bytes:
+        if self._out and b"m-infer-done" in self._out[0] and time.monotonic() < self._ready_at:
+            time.sleep(min(timeout_s, self._ready_at - time.monotonic()))
+            return b""
         if not self._out:
             time.sleep(min(timeout_s, 0.001))
             return b""
@@ -77,7 +82,9 @@ class FakeBenchmarkBoard:
 
     def _say(self, lines: list[str]) -> None:
         data = "".join(line + "\r\n" for line in lines).encode("latin-1")
-        self._out += [data[at : at + self.piece] for at in range(0, len(data), self.piece)]
+        before, done, after = data.partition(b"m-infer-done")
+        for part in before, done + after:
+            self._out += [part[at : at + self.piece] for at in range(0, len(part), self.piece)]
 
     def _lap(self) -> list[str]:
         return [] if self.energy else [f"m-lap-us-{self.now_us % 2**32}"]
@@ -123,6 +130,8 @@ class FakeBenchmarkBoard:
         self.windows += 1
         self.now_us += int(warmups * each_us)
         before = self._lap()
+        if self.energy:
+            self._ready_at = time.monotonic() + count * each_us / 1e6
         self.now_us += int(count * each_us)
         return [
             f"m-warmup-start-{warmups}", "m-warmup-done", f"m-infer-start-{count}", *before, *self._lap(),

@@ -176,12 +176,20 @@ def test_another_model_than_the_asked_one_is_refused() -> None:
 
 
 def test_energy_mode_is_timed_by_the_host_and_says_so() -> None:
-    board = FakeBenchmarkBoard(energy=True)
-    with pytest.raises(BenchmarkError, match="no time"):  # the scripted board answers at once
-        measure(client_of(board), STIMULI)
+    board = FakeBenchmarkBoard(energy=True, inference_us=2000.0)
+    found = measure(client_of(board), STIMULI, rules=Rules(least_s=0.1))
+    assert (found.mode, found.timed_by) == (Mode.ENERGY, "host")
+    for window in found.windows:
+        assert window.elapsed_s == window.host_s >= 0.1
     client = client_of(FakeBenchmarkBoard(energy=True))
     answer = client.infer(5, 2, 1.0)
-    assert (answer.laps_us, answer.board_s, answer.host_s >= 0) == (None, None, True)
+    assert (answer.laps_us, answer.board_s) == (None, None)
+
+
+def test_laps_of_a_board_in_energy_mode_are_a_surprise() -> None:
+    board = FakeBenchmarkBoard(energy=True, inference_us=10.0, change=replacing("infer", "m-warmup-done", "m-lap-us-1"))
+    with pytest.raises(BenchmarkError, match="none in energy mode"):
+        client_of(board).infer(1, 1, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ READY = b"m-ready\r\n"
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    build("eembc", "EEMBC_BOARDS=posix-sanitized", str(BUILD / "tests" / "float-text"))
+    build("eembc", "EEMBC_BOARDS=posix-sanitized", str(BUILD / "tests" / "eembc-numbers"))
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,9 @@ def test_any_bytes_get_one_answer_a_command(port: Port, pieces: list[bytes]) -> 
     assert said.endswith(b"m-name-dut-[edgecut checksum]\r\n" + READY)
 
 
-def _texts(floats: bytes) -> list[str]:
-    done = subprocess.run([BUILD / "tests" / "float-text"], input=floats, capture_output=True, check=True, timeout=60)
+def _texts(kind: str, numbers: bytes) -> list[str]:
+    program = BUILD / "tests" / "eembc-numbers"
+    done = subprocess.run([program, kind], input=numbers, capture_output=True, check=True, timeout=60)
     return done.stdout.decode().split("\n")[:-1]
 
 
@@ -194,7 +195,7 @@ def _texts(floats: bytes) -> list[str]:
 @settings(deadline=None, max_examples=30)
 def test_floats_of_any_bits_are_written_as_python_writes_them(bits: list[int]) -> None:
     packed = struct.pack(f"<{len(bits)}I", *bits)
-    assert _texts(packed) == [f"{v:.3f}" for v in struct.unpack(f"<{len(bits)}f", packed)]
+    assert _texts("floats", packed) == [f"{v:.3f}" for v in struct.unpack(f"<{len(bits)}f", packed)]
 
 
 def test_floats_at_ties_and_borders_are_written_as_python_writes_them() -> None:
@@ -202,4 +203,11 @@ def test_floats_at_ties_and_borders_are_written_as_python_writes_them() -> None:
     values += [2.0**e for e in range(-149, 128)] + [-(2.0**e) * 1.999 for e in range(-126, 127)]
     values += [0.0, -0.0, float("inf"), float("-inf"), float("nan"), 3.4028234663852886e38, 0.0005, 0.9995, 999.9995]
     packed = struct.pack(f"<{len(values)}f", *values)
-    assert _texts(packed) == [f"{v:.3f}" for v in struct.unpack(f"<{len(values)}f", packed)]
+    assert _texts("floats", packed) == [f"{v:.3f}" for v in struct.unpack(f"<{len(values)}f", packed)]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=200))
+@settings(deadline=None, max_examples=20)
+def test_laps_wrap_at_32_bits_after_any_uptime(ticks: list[int]) -> None:
+    """The posix board has a tick a nanosecond."""
+    assert _texts("ticks", struct.pack(f"<{len(ticks)}Q", *ticks)) == [str(t // 1000 % 2**32) for t in ticks]

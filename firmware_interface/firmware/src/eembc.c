@@ -114,12 +114,6 @@ static bool collect(void) {
 
 /* Commands */
 
-uint32_t eembc_microseconds(uint64_t ticks) {
-    uint64_t seconds = ticks / BOARD_TICK_HZ;
-    uint64_t rest = ticks % BOARD_TICK_HZ;
-    return (uint32_t)(seconds * 1000000u + rest * 1000000u / BOARD_TICK_HZ);
-}
-
 static void say_lap(uint64_t ticks) { say_with_number("m-lap-us-", eembc_microseconds(ticks), ""); }
 
 static void do_name(void) { say_in_brackets("m-name-dut-[", session.model->vendor); }

@@ -1,7 +1,8 @@
-/* printf of the C library would bring a heap with it. */
+/* Numbers as the protocol has them. printf of the C library would bring a heap with it. */
 #include <string.h>
 
 #include "eembc.h"
+#include "port.h"
 
 enum { LIMBS = 8, DIGITS = 40, MANTISSA_BITS = 23, EXPONENT_BIAS = 150, EXPONENT_SPECIAL = 255 };
 
@@ -79,4 +80,11 @@ void eembc_float_text(char *text, float value) {
         if (count == 3) *text++ = '.';
     }
     *text = 0;
+}
+
+/* By seconds and the rest: all ticks times a million would not fit after some hours. */
+uint32_t eembc_microseconds(uint64_t ticks) {
+    uint64_t seconds = ticks / BOARD_TICK_HZ;
+    uint64_t rest = ticks % BOARD_TICK_HZ;
+    return (uint32_t)(seconds * 1000000u + rest * 1000000u / BOARD_TICK_HZ);
 }
