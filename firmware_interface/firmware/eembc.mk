@@ -5,8 +5,9 @@
 EEMBC_MODEL ?= ic01
 EEMBC_BOARDS ?= $(BOARDS) posix posix-sanitized
 EEMBC_BUILD := $(BUILD)/eembc-$(EEMBC_MODEL)
-EEMBC_ANSWERS := src/eembc.c src/eembc_numbers.c src/eembc_checksum.c
-EEMBC_SOURCES := src/crc32.c src/frame.c src/uart.c src/retained.c $(EEMBC_ANSWERS) src/main_eembc.c
+EEMBC_CORE := src/crc32.c src/frame.c src/uart.c src/eembc.c src/eembc_numbers.c
+EEMBC_SOURCES := $(EEMBC_CORE) src/retained.c src/eembc_checksum.c src/main_eembc.c
+EEMBC_FUZZED := tests/fuzz_eembc.c tests/fake_port.c port/nor_ram.c $(EEMBC_CORE)
 EEMBC_NEEDS := $(EEMBC_SOURCES:%=$(HERE)%) $(HEADERS) $(HERE)boards.mk $(HERE)eembc.mk $(HERE)Makefile
 
 .PHONY: eembc fuzz-eembc
@@ -36,7 +37,7 @@ fuzz-eembc: $(BUILD)/tests/fuzz-eembc
 	@cd $(BUILD)/tests && ./fuzz-eembc -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -verbosity=0 -print_final_stats=1 \
 	    -dict=$(abspath $(HERE)tests/eembc.dict) corpus-eembc
 
-$(BUILD)/tests/fuzz-eembc: $(HERE)tests/fuzz_eembc.c $(EEMBC_ANSWERS:%=$(HERE)%) $(UNIT_SOURCES:%=$(HERE)%) $(HEADERS)
+$(BUILD)/tests/fuzz-eembc: $(EEMBC_FUZZED:%=$(HERE)%) $(HEADERS)
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) $(TEST_FLAGS) -fsanitize=fuzzer $(filter %.c,$^) -o $@
 
