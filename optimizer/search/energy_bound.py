@@ -42,9 +42,14 @@ def energy_bound(problem: Problem, period_s: float, known_j: float, deadline: fl
     """Joules that every plan needs at least; the search ends at ``known_j`` or with the time.
 
     ``period_s`` is proven: no plan has a shorter period. None where the processors or the sets of boards are too
-    many, a link occupies processors, or no operator is on every way.
+    many, a link occupies processors, no operator is on every way, or there is no plan at all.
     """
-    if len(problem.processors) > _MAX_PROCESSORS or problem.non_contiguous or not _applies(problem):
+    if (
+        math.isinf(period_s)
+        or len(problem.processors) > _MAX_PROCESSORS
+        or problem.non_contiguous
+        or not _applies(problem)
+    ):
         return None
     trunk = _Trunk.of(problem)
     if trunk is None:

@@ -75,3 +75,7 @@ def test_a_fixed_interval_counts_in_full() -> None:
 def test_links_that_occupy_processors_are_left_out() -> None:
     problem = trunk_problem(0, 5, 2, "polled")
     assert energy_bound(problem, 0.0, math.inf, math.inf) is None
+
+
+def test_without_any_plan_there_is_no_bound() -> None:
+    assert energy_bound(trunk_problem(0, 5, 2, "mesh"), math.inf, math.inf, math.inf) is None
