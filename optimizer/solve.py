@@ -186,7 +186,8 @@ class _Run:
         if self.objectives == ("throughput",):
             return  # prove_period is quicker
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
-        if label_front(self.pool, until, max_labels=labels) is not None:
+        budget = self._budget(0.3 * self._left())
+        if label_front(self.pool, until, max_labels=labels, budget=budget) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
         until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()

@@ -19,9 +19,12 @@ import numpy as np
 
 from optimizer.memory_plan import peaks_are_settled
 from optimizer.objectives import objective_values
+from optimizer.plan import Plan
+from optimizer.search.cpsat import Budget
 from optimizer.search.label_cuts import all_cuts, cuts_along_orders
 from optimizer.search.label_known import KnownFront
 from optimizer.search.label_lattice import Floats, Ints, Lattice
+from optimizer.search.label_settle import TIGHT, LabelSettler, Promise
 from optimizer.search.label_steps import Labels, Steps, concatenated
 from optimizer.search.label_transfers import can_handle
 from optimizer.search.pool import Assignment, Pool
@@ -32,7 +35,6 @@ MAX_CUTS = 800
 MAX_PROCESSORS = 8
 MAX_LABELS = 3_000_000
 _HANDLED = ("throughput", "latency", "energy")
-_TIGHT = 1e-6
 _SMALL = 1e-12
 _BEAM = 24
 """About as many labels are kept a cut in the narrow search that finds plans to measure others by."""
@@ -40,12 +42,20 @@ _WEIGHTS = 6
 """Steps of the weights of objectives by which they are chosen."""
 
 
-def label_front(pool: Pool, deadline: float, max_cuts: int = MAX_CUTS, max_labels: int = MAX_LABELS) -> int | None:
+def label_front(
+    pool: Pool,
+    deadline: float,
+    max_cuts: int = MAX_CUTS,
+    max_labels: int = MAX_LABELS,
+    budget: Budget | None = None,
+) -> int | None:
     """Score every plan that may be on the front; the number of labels made.
 
+    ``budget``: of CP-SAT, which is asked for other schedules where the first one falls short of its label.
     None where this does not apply (see ``can_handle``; too many cuts or processors, other objectives, several segments
     a processor), where time (time.monotonic) or room runs out, or where a plan falls short of its label and might
-    have hidden a better one. The pool then holds a front that is not known to be complete.
+    have hidden a better one. The pool then holds a front that is not known to be complete. Figures of the front are
+    exact to a millionth.
     """
     problem = pool.problem
     if not _applies(pool):
@@ -55,7 +65,7 @@ def label_front(pool: Pool, deadline: float, max_cuts: int = MAX_CUTS, max_label
         return None
     lattice, made = Lattice(problem, sets), 0
     for beam, merge in ((_BEAM, True), (None, True), (None, False)):
-        search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge))
+        search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge, budget))
         if not search.run() or not search.score():
             return None
         made += search.made
@@ -86,12 +96,16 @@ def _applies(pool: Pool) -> bool:
 
 @dataclass(frozen=True)
 class _Effort:
-    """``beam``: labels kept a cut, None for all. ``merge``: whether labels rule each other out."""
+    """``beam``: labels kept a cut, None for all. ``merge``: whether labels rule each other out.
+
+    ``budget``: for schedules that attain labels, None to take the first schedule as it is.
+    """
 
     deadline: float
     max_labels: int
     beam: int | None
     merge: bool
+    budget: Budget | None = None
 
 
 class _Search:
@@ -102,6 +116,7 @@ class _Search:
         self.deadline, self.max_labels = effort.deadline, effort.max_labels
         self.beam, self.merge = effort.beam, effort.merge
         self.known = KnownFront(pool)
+        self.settler = None if effort.budget is None else LabelSettler(pool, self.known, effort.budget)
         self.steps = Steps(pool.problem, lattice, self.known, pool.objectives)
         self.kept: list[Labels | None] = [None] * lattice.m
         self.made = 0
@@ -138,8 +153,8 @@ class _Search:
             fine = fine[_spread(np.stack([by_name[o][fine] for o in self.pool.objectives], axis=1), self.beam)]
         return labels.pick(fine)
 
-    def ends(self) -> Iterator[tuple[tuple[float, float, float], Assignment]]:
-        """Figures and assignment of the whole plans, most promising first."""
+    def ends(self) -> Iterator[tuple[Promise, Assignment]]:
+        """What the whole plans promise, and their assignments, most promising first."""
         labels = self.kept[-1]
         if labels is None or len(labels) == 0:
             return
@@ -153,8 +168,9 @@ class _Search:
         scale = figures.min(axis=0) + _SMALL
         order = np.argsort((figures[rows] / scale).sum(axis=1), kind="stable")
         for row in rows[order].tolist():
+            more_w = 0.0 if self.pool.problem.limits.rate_per_s else float(self.steps.idle_w[labels.used[row]])
             period, latency, joules = figures[row].tolist()
-            yield (period, latency, joules), self._trace(labels, row)
+            yield Promise(period, latency, joules, more_w), self._trace(labels, row)
 
     def _trace(self, labels: Labels, row: int) -> Assignment:
         sets, cut = self.lattice.sets, self.lattice.m - 1
@@ -169,30 +185,56 @@ class _Search:
         return assignment
 
     def score(self) -> bool:
-        """Score the whole plans that no known plan reaches; False at the deadline."""
-        objectives = self.pool.objectives
-        for figures, assignment in self.ends():
-            if time.monotonic() > self.deadline:
+        """Score the whole plans that no known plan reaches; False at the deadline or the end of CP-SAT's budget."""
+        for promise, assignment in self.ends():
+            if time.monotonic() > self.deadline or (self.settler is not None and self.settler.budget.left_s <= 0):
                 return False
-            if self.known.reaches(*(np.array([x]) for x in figures))[0]:
+            figures = promise.period_s, promise.latency_s, promise.energy_j
+            if self._reached(figures):
                 continue
             plan = self.pool.score(assignment)
             if plan is None:
                 continue
-            found = objective_values(plan.score, objectives)
             if not plan.score.violations:
-                self.known.add(self.known.point(found))
-            promised = [x for o, x in zip(_HANDLED, figures, strict=True) if o in objectives]
-            values = [x for o in _HANDLED for p, x in zip(objectives, found, strict=True) if o == p]
-            short = any(f > p * (1 + _TIGHT) + _SMALL for f, p in zip(values, promised, strict=True))
-            hides = self.merge and bool(plan.score.violations)
-            if short or hides or not peaks_are_settled(self.pool.problem, plan):
+                self.known.add(self.known.point(objective_values(plan.score, self.pool.objectives)))
+            if not self._settle(plan, promise):
                 self.loose.append(figures)
         return True
 
+    def _settle(self, plan: Plan, promise: Promise) -> bool:
+        """Whether the label hides nothing: its plan attains it, or nothing of its assignment is worth having."""
+        if self._keeps(plan, promise):
+            if not plan.score.violations:
+                return True
+            if not self.merge and peaks_are_settled(self.pool.problem, plan):
+                return True  # it lacks memory whatever its schedule
+        if self.settler is None:
+            return False
+        found = self.settler.attain(plan, promise)
+        if found is not None and not found.score.violations and self._keeps(found, promise):
+            return True
+        return not self.merge and self.settler.exhaust(plan, promise)
+
+    def _keeps(self, plan: Plan, promise: Promise) -> bool:
+        """Whether a plan has what its label promises of all that is an objective or limited."""
+        limits, score = self.pool.problem.limits, plan.score
+        rows = (
+            ("throughput", limits.max_period_s, score.period_s, promise.period_s),
+            ("latency", limits.max_latency_s, score.latency_s, promise.latency_s),
+            ("energy", limits.max_energy_j, score.energy_j, promise.energy_j),
+        )
+        return all(
+            found <= promised * (1 + TIGHT) + _SMALL
+            for objective, limit, found, promised in rows
+            if objective in self.pool.objectives or limit is not None
+        )
+
+    def _reached(self, figures: tuple[float, float, float]) -> bool:
+        return bool(self.known.reaches(*(np.array([x]) for x in figures))[0])
+
     def settled(self) -> bool:
         """Whether known plans reach everything that labels promised and their plans did not keep."""
-        return all(self.known.reaches(*(np.array([x]) for x in figures))[0] for figures in self.loose)
+        return all(self._reached(figures) for figures in self.loose)
 
 
 def _undominated(labels: Labels) -> Ints:
