@@ -41,6 +41,8 @@ class Infeasible:
     method: str
     seconds: float
     minimal: bool = False
+    precisions: tuple[str, ...] = ()
+    """"int8 on back/cpu": precisions that are not allowed now, each of which alone makes a plan possible."""
 
     @property
     def text(self) -> str:
@@ -50,7 +52,7 @@ class Infeasible:
             why = "without any one of them a plan exists" if self.minimal else "a smaller set may clash as well"
             lines.append(f"What cannot be met together: {names} ({why}).")
         lines += [f"- {c.text} {c.help}".rstrip() for c in self.clashes]
-        levers = [c.lever for c in self.clashes if c.lever]
+        levers = [*(c.lever for c in self.clashes if c.lever), *self.precisions]
         if levers:
             lines.append(
                 ("Any one of these is enough: " if len(levers) > 1 else "Enough: ") + ", or ".join(levers) + "."

@@ -18,7 +18,7 @@ from optimizer.precision import solve_choices
 from optimizer.preference import choose, parse_preference, within
 from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
-from optimizer.search.clashes import find_clashes
+from optimizer.search.clashes import find_clashes, helpful_precisions
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.label_dp import MAX_LABELS, label_front, label_seeds
@@ -54,6 +54,8 @@ _WARM_GENERATIONS = 20
 """Of NSGA-II where the search starts from an earlier front."""
 _ORDER_SHARE = 0.6
 """Share of the time left after the proofs for the steps of a preference that is an order."""
+_PRECISION_SHARE = 0.3
+"""Of the time limit once more, where nothing is feasible, for precisions that would help."""
 _WHISKER = 1e-9
 
 
@@ -330,11 +332,11 @@ class _Run:
         proven = [b for b in self.bounds.values() if math.isinf(b.value) and b.complete]
         if not proven:
             return NothingFound(seconds, self.pool.closest())
-        clashes, minimal = find_clashes(
-            self.problem, self.pool, self.options.time_limit_s, self.options.seed, self._workers()
-        )
+        limit_s, seed, workers = self.options.time_limit_s, self.options.seed, self._workers()
+        clashes, minimal = find_clashes(self.problem, self.pool, limit_s, seed, workers)
+        precisions = helpful_precisions(self.problem, self.pool, _PRECISION_SHARE * limit_s, seed, workers)
         seconds = time.monotonic() - self.begin
-        return Infeasible(clashes, plan_class(self.problem), proven[0].method, seconds, minimal)
+        return Infeasible(clashes, plan_class(self.problem), proven[0].method, seconds, minimal, precisions)
 
     def front(self) -> Front:
         plans_of = plan_class(self.problem)

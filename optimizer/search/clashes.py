@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from boards.units import format_bytes, format_energy, format_rate, format_time
+from optimizer.errors import InputError
 from optimizer.infeasible import Clash
 from optimizer.objectives import OBJECTIVES
 from optimizer.plan import MemoryUse, Plan
@@ -21,7 +22,7 @@ from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Assignment, Pool, assignment_of
 from optimizer.search.relax import Item, limit_items, with_memory, without
 
-__all__ = ["find_clashes"]
+__all__ = ["find_clashes", "helpful_precisions"]
 
 _SETTLED_GAP = 1e-4
 _MEMORY_STEP_BYTES = 102
@@ -51,6 +52,30 @@ def find_clashes(
         return (_no_plan_at_all(problem),), True
     items, minimal = _minimal(problem, everything, solver)
     return tuple(_relaxed(problem, item, solver, len(items) - i) for i, item in enumerate(items)), minimal
+
+
+def helpful_precisions(
+    problem: Problem, pool: Pool, time_limit_s: float, seed: int, workers: int = 2
+) -> tuple[str, ...]:
+    """Precisions that no processor's choice allows now and each of which alone makes a plan possible.
+
+    Each as "int8 on back/cpu", found by solving again with that processor at that precision and all limits held. Where
+    a sensitivity table or the costs say nothing of a precision, it is passed over.
+    """
+    solver = _Solver([assignment_of(problem, p) for p in pool.seen()], time.monotonic() + time_limit_s, seed, workers)
+    found = []
+    for ref, allowed in zip(problem.processors, problem.precision_choices, strict=True):
+        for precision in ref.processor.macs_per_s:
+            if precision in allowed or solver.left_s <= 0:
+                continue
+            try:
+                other = replace(problem, precisions_allowed={**problem.precisions_allowed, ref.key: (precision,)})
+                possible = solver.possible(other)
+            except InputError:
+                continue
+            if possible:
+                found.append(f"{precision} on {ref.key}")
+    return tuple(found)
 
 
 class _Solver:

@@ -22,6 +22,7 @@ from optimizer.search.pool import Pool
 from optimizer.search.relax import Item, limit_items, with_memory, without
 from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
+from tests.optimizer.precision_samples import mixed_problem
 
 KINDS = ("mesh", "line", "switch", "shared")
 OPTIONS = SolveOptions(time_limit_s=30.0, workers=1)
@@ -164,3 +165,24 @@ def test_without_time_it_says_what_could_not_be_settled() -> None:
     assert clashes
     assert not minimal
     assert Infeasible(clashes, "any", "m", 0.0, minimal).text
+
+
+def test_a_precision_that_would_be_enough_is_named_and_no_other() -> None:
+    named = silent = 0
+    for seed in range(12):
+        free = mixed_problem(seed, n=5, k=2, precisions="both")
+        keys = [ref.key for ref in free.processors]
+        others = {key: replace(free, precisions_allowed={key: ("int8",)}) for key in keys}
+        least = [brute_force(p).best_value("latency") for p in (free, *others.values())]
+        limit_s = (0.999, 0.7)[seed % 2] * least[0]
+        limits = Limits(max_latency_s=limit_s)
+        outcome = solve(replace(free, limits=limits), OPTIONS)
+        assert isinstance(outcome, Infeasible), seed
+        helpful = {f"int8 on {key}" for key, value in zip(keys, least[1:], strict=True) if value <= 0.999 * limit_s}
+        assert helpful <= set(outcome.precisions), seed
+        for text in outcome.precisions:
+            assert reaches(replace(others[text.removeprefix("int8 on ")], limits=limits)), (seed, text)
+            assert text in outcome.text
+        named += bool(outcome.precisions)
+        silent += not outcome.precisions
+    assert named >= 3 and silent >= 1
