@@ -23,6 +23,7 @@ from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
 from optimizer.search.label_dp import MAX_LABELS, label_front, label_seeds
 from optimizer.search.many_boards import fits_cpsat, prove_period
+from optimizer.search.many_boards_chain import is_chain
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import safe_domains, simple_bound
@@ -47,11 +48,12 @@ _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
-_REOPENED_SHARE = 0.3
-"""Share of its time for a proof that an earlier search, with all of it, left open."""
 _UNCERTAINTY_SHARE = 0.5
 _WARM_GENERATIONS = 20
-"""Of NSGA-II where the search starts from an earlier front."""
+_WARM_REFINE_SHARE = 0.15
+"""Generations of NSGA-II, and its share of the time left, where the search starts from an earlier front."""
+_NEAR = 1.25
+"""How near to their bounds the plans of a start make the search for first plans superfluous."""
 _ORDER_SHARE = 0.6
 """Share of the time left after the proofs for the steps of a preference that is an order."""
 _PRECISION_SHARE = 0.3
@@ -171,17 +173,26 @@ class _Run:
     def seed_pool(self) -> None:
         if self.options.start is not None:
             seed_pool(self.pool, self.options.start)
+            if self._starts_well():
+                return
         for assignment in order_dp_candidates(self.problem, self.objectives):
             self.pool.score(assignment)
             if self.clock.now() > self.deadline:
                 return
+
+    def _starts_well(self) -> bool:
+        """Whether cuts along one order would hardly better the plans of the start, or the proof finds better ones."""
+        if self.objectives == ("throughput",) and self.pool.feasible() and is_chain(self.problem):
+            return True
+        return all(self.pool.best_value(o) <= _NEAR * self._quick_bound(o).value for o in self.objectives)
 
     def enumerate(self) -> None:
         if self.problem.non_contiguous:
             return  # every way to cut in two is the contiguous plans only
         if self.options.reproducible and "memory" in self.objectives:
             return  # bounds on memory are seldom met, so that all plans would be scored, however long that takes
-        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
+        part = 1.0 if self.options.start is None else self.options.start.reopened_share
+        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * part * self._left()
         if enumerate_front(self.pool, until) is not None:
             self.exact, self.front_method = True, "the whole front: every way to cut in two"
             return
@@ -192,7 +203,7 @@ class _Run:
         if label_front(self.pool, until, max_labels=labels, budget=budget) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
-        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()
+        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * part * self._left()
         for assignment in label_seeds(self.pool, until):
             self.pool.score(assignment)
 
@@ -210,15 +221,14 @@ class _Run:
             return
         still = len([o for o in self.objectives if o not in self.bounds])
         share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
-        start = self.options.start
-        if start is not None and objective in start.left_open:
-            share *= _REOPENED_SHARE
+        if self.options.start is not None:
+            share = self.options.start.proof_time_s(objective, share)
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
         quick = self._quick_bound(objective)
         known = quick.value
         bound = None
         if not self._settled(objective, quick) and objective == "throughput":
-            bound = prove_period(self.pool, budget)
+            bound = prove_period(self.pool, budget, quick)
         bound = quick if bound is None else bound
         if not self._settled(objective, bound) and fits_cpsat(self.problem):
             period_s = self.bounds["throughput"].value if "throughput" in self.bounds else 0.0
@@ -300,6 +310,8 @@ class _Run:
         return self.options.workers or len(os.sched_getaffinity(0))
 
     def refine(self) -> None:
+        if self.options.start is not None and len(self.objectives) == 1:
+            return  # one plan is no front to be filled
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
 
         domains = safe_domains(self.pool, {o: b.value for o, b in self.bounds.items()})
@@ -309,8 +321,10 @@ class _Run:
             order = list(dict.fromkeys(self.problem.processor_index[s.processor] for s in plan.segments))
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
-        deadline = math.inf if self.options.reproducible else self.deadline
-        generations = RefineOptions.generations if self.options.start is None else _WARM_GENERATIONS
+        deadline, generations = self.deadline, RefineOptions.generations
+        if self.options.start is not None:
+            deadline, generations = self.clock.now() + _WARM_REFINE_SHARE * self._left(), _WARM_GENERATIONS
+        deadline = math.inf if self.options.reproducible else deadline
         refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed, generations=generations))
 
     def replicate(self) -> None:

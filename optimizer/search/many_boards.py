@@ -42,9 +42,10 @@ def fits_cpsat(problem: Problem) -> bool:
     return edges * boards**2 + boards**3 <= _MAX_CLAUSES
 
 
-def prove_period(pool: Pool, budget: Budget) -> Bound | None:
+def prove_period(pool: Pool, budget: Budget, known: Bound | None = None) -> Bound | None:
     """Improve the pool's best period and bound it from below, over all contiguous plans in any order of processors.
 
+    ``known``: a bound that holds already; the search begins above it.
     None for plans that may come back to a processor, and for a single processor.
     """
     problem = pool.problem
@@ -52,6 +53,8 @@ def prove_period(pool: Pool, budget: Budget) -> Bound | None:
         return None
     begin = time.monotonic()
     value, complete, method = fluid_bound_s(problem), False, FLUID
+    if known is not None and known.value > value:
+        value, method = known.value, known.method
     if is_chain(problem):
         value, complete, method = _Bisection(pool, Chain(problem), budget, value).run()
     if not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP):

@@ -23,10 +23,12 @@ from optimizer.problem import Limits, Problem
 from optimizer.request import SolveRequest, solve_request
 from optimizer.search.certify import PLAN_CLASS
 from optimizer.search.pool import Pool, assignment_of
-from optimizer.start import Start, carried_bounds, load_start, seed_pool
+from optimizer.solve import SolveOptions, solve
+from optimizer.start import Start, carried_bounds, load_start, seed_pool, start_of
 from tests.optimizer.builders import random_problem
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model, solve_small
+from tests.optimizer.test_type_dp import chain_problem
 
 SEEDS = st.integers(0, 10**6)
 KINDS = ("mesh", "line", "switch", "shared", "polled")
@@ -94,6 +96,62 @@ def test_a_bound_carried_over_to_fewer_boards_holds(seed: int, kind: str) -> Non
     assert set(bounds) == {"throughput", "latency"}
     for objective, bound in bounds.items():
         assert bound <= new.best_value(objective) * (1 + 1e-9)
+
+
+def best_of(problem: Problem, options: SolveOptions) -> Front:
+    found = solve(problem, options)
+    assert isinstance(found, Front)
+    return found
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(KINDS),
+    objectives=st.sampled_from([("throughput",), ("throughput", "latency", "energy"), ("energy",)]),
+    share=st.sampled_from([0.1, 0.9]),
+)
+def test_a_start_never_changes_a_proven_optimum(
+    seed: int, kind: str, objectives: tuple[str, ...], share: float
+) -> None:
+    then = random_problem(seed, n=5, k=2, kind=kind)
+    now = changed_costs(then, random.Random(seed), share)
+    options = SolveOptions(objectives, objectives[0], time_limit_s=5.0, reproducible=True)
+    first, afresh = best_of(then, options), best_of(now, options)
+    loaded = LoadedPlan(Path("plan.json"), then, first.plans[first.chosen], first.certificates, "", 0)
+    again = best_of(now, replace(options, start=start_of(loaded, first.plans, now)))
+    truth = brute_force(now)
+    for objective in objectives:
+        was, found = afresh.certificates[objective], again.certificates[objective]
+        assert found.bound is not None and found.bound <= was.value * (1 + 1e-9)
+        assert found.bound <= truth.best_value(objective) * (1 + 1e-9)
+        assert found.status == was.status
+        if was.status == "proven":
+            assert found.value == pytest.approx(was.value, rel=1.1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS, types=st.integers(1, 3), data=st.data())
+def test_the_worst_of_starts_leads_to_the_optimum_of_a_chain(seed: int, types: int, data: st.DataObject) -> None:
+    """On chains nothing but the start's plans and the proof is left for the period alone."""
+    problem = chain_problem(seed, 6, 3, types)
+    places = data.draw(st.lists(st.integers(0, 2), min_size=6, max_size=6).map(sorted))
+    start = Start((tuple(places),), {}, frozenset(), {"throughput": 1e-9})
+    options = SolveOptions(("throughput",), time_limit_s=5.0, reproducible=True)
+    afresh, again = best_of(problem, options), best_of(problem, replace(options, start=start))
+    was, found = afresh.certificates["throughput"], again.certificates["throughput"]
+    assert (was.status, found.status) == ("proven", "proven")
+    assert found.value == pytest.approx(was.value, rel=1.1e-4)
+
+
+def test_a_proof_gets_what_it_took_then_and_one_left_open_a_part() -> None:
+    start = Start((), {}, frozenset({"energy"}), {"throughput": 8.0, "latency": 0.001})
+    assert start.proof_time_s("throughput", 20.0) == 8.0
+    assert start.proof_time_s("throughput", 5.0) == 5.0
+    assert 0.1 < start.proof_time_s("latency", 20.0) < 2.0
+    assert start.proof_time_s("energy", 20.0) == pytest.approx(6.0)
+    assert start.proof_time_s("boards", 20.0) == 20.0
+    assert start.reopened_share < 1.0 == Start(()).reopened_share
 
 
 def test_nothing_is_carried_over_where_plans_may_exist_now_that_did_not_then() -> None:
