@@ -24,6 +24,7 @@ PILOT_SHARE = 0.05  # of the shortest window: so long must be what we choose the
 GROWTH = 100  # of the iterations, from one pilot to the next
 TRIES = 4  # of a window: a board whose speed changes more often is not fit to be measured
 ANSWER_MARGIN_S = 5.0
+CLOCK_SHARE = 0.05  # by which board and host may differ: the wire and a busy host are in it
 LOAD_SHARE = 0.3  # of a stimulus' time, for the progress
 _MAX_PILOTS = 12
 _MAX_ITERATIONS = 1_000_000_000
@@ -87,6 +88,16 @@ class Benchmark:
     def throughput_per_s(self) -> float:
         """The median of the windows."""
         return statistics.median(window.throughput_per_s for window in self.windows)
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Board and host saw windows of the same length. An emulated board's clock runs as its emulator likes."""
+        return all(abs(w.host_s - w.elapsed_s) <= CLOCK_SHARE * w.elapsed_s for w in self.windows)
+
+    @property
+    def by_the_rules(self) -> bool:
+        """The suite's rules, timed by a board whose clock can be believed."""
+        return self.rules == RULES and self.timed_by == "board" and self.clocks_agree
 
     @property
     def timed_by(self) -> str:

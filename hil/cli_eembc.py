@@ -166,7 +166,8 @@ def to_json(found: Benchmark, baud: int) -> dict[str, Any]:
         "name": found.identity.name,
         "profile": found.identity.profile,
         "model": found.identity.model,
-        "by_the_rules": found.rules == RULES and found.timed_by == "board",
+        "by_the_rules": found.by_the_rules,
+        "clocks_agree": found.clocks_agree,
         "stimuli_verified": found.verified,
         "void_windows": found.void_windows,
         "throughput_per_s": found.throughput_per_s,
@@ -188,11 +189,12 @@ def to_json(found: Benchmark, baud: int) -> dict[str, Any]:
 
 def _print(found: Benchmark) -> None:
     identity = found.identity
-    marks = [
-        word
-        for word, holds in (("quick", found.rules != RULES), ("timed by the host", found.timed_by == "host"))
-        if holds
-    ]
+    marks = {
+        "quick": found.rules != RULES,
+        "timed by the host": found.timed_by == "host",
+        "the board's clock is not the host's": not found.clocks_agree,
+    }
+    said = "; ".join(mark for mark, holds in marks.items() if holds)
     title = f"{identity.model} on {identity.name} [{identity.profile}]".replace("[", r"\[")
     rows = [
         [
@@ -204,7 +206,7 @@ def _print(found: Benchmark) -> None:
         ]
         for window in found.windows
     ]
-    title += f" ({'; '.join(marks)})" if marks else ""
+    title += f" ({said})" if said else ""
     print_table(title, ["inferences", "iterations", "window", "by the host", "stimulus"], rows)
     median = f"Median: {format_rate(found.throughput_per_s)}, {format_time(1 / found.throughput_per_s)} an inference"
     console().print(median, highlight=False, markup=False)

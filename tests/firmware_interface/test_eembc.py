@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from firmware_interface import eembc
 from firmware_interface.eembc import BenchmarkClient, Identity, Mode
-from firmware_interface.eembc_measure import RULES, Rules, Stimulus, measure
+from firmware_interface.eembc_measure import RULES, Benchmark, Rules, Stimulus, Window, measure
 from firmware_interface.eembc_text import LineReader, hex_commands, lap_us, result_values
 from firmware_interface.errors import BenchmarkError, ConnectionLostError, DeadlineError
 from tests.firmware_interface.fake_benchmark_board import FakeBenchmarkBoard
@@ -139,6 +140,19 @@ def test_figure_is_the_median_of_the_windows() -> None:
     rates = sorted(window.throughput_per_s for window in found.windows)
     assert rates[0] < rates[2] < rates[4]
     assert found.throughput_per_s == rates[2]
+
+
+def test_figure_is_by_the_rules_when_windows_are_long_enough_and_clocks_agree() -> None:
+    window = Window("s", 100, 10, elapsed_s=10.0, host_s=10.2, results=(0.0,))
+    good = Benchmark("p", Identity("n", "p", "ic01"), Mode.PERFORMANCE, RULES, (window,) * 5, 0, True)
+    assert good.by_the_rules
+    for change in (
+        {"rules": Rules(least_s=1.0)},
+        {"mode": Mode.ENERGY},
+        {"windows": (window, replace(window, host_s=1.0))},
+        {"windows": (window, replace(window, host_s=19.0))},
+    ):
+        assert not replace(good, **change).by_the_rules  # type: ignore[arg-type]
 
 
 def test_window_that_came_out_too_short_is_void_and_repeated() -> None:
