@@ -30,7 +30,7 @@ from optimizer.search.cpsat import Bound
 from optimizer.search.pool import Pool, dominates
 
 if TYPE_CHECKING:
-    from optimizer.solve import SolveOptions
+    from optimizer.solve_options import SolveOptions
 
 __all__ = ["MAX_CHOICES", "choices", "parse_precisions", "settled", "solve_choices", "worth_trying"]
 
