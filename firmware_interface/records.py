@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "RECORDS_VERSION", "AddI8", "ConvI8", "Kernel", "MulI8", "PoolI8", "Record", "SoftmaxI8", "TableI8", "Window",
+    "RECORDS_VERSION", "AddI8", "ConvI8", "Kernel", "MulI8", "PoolI8", "SoftmaxI8", "TableI8", "Window",
     "add_multipliers", "channel_table", "fixed_point", "multiplier_table", "softmax_multiplier", "softmax_table",
+    "with_head",
 ]  # fmt: skip
 
 RECORDS_VERSION = 1
@@ -144,7 +145,8 @@ class Window:
         )  # fmt: skip
 
 
-def _with_head(kernel: Kernel, body: bytes) -> bytes:
+def with_head(kernel: Kernel, body: bytes) -> bytes:
+    """A record: kernel, bytes, body."""
     return struct.pack("<HH", kernel, len(body) + 4) + body
 
 
@@ -166,7 +168,7 @@ class ConvI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(
+        return with_head(
             Kernel.DEPTHWISE_I8 if self.depthwise else Kernel.CONV_I8,
             self.window.pack()
             + struct.pack(
@@ -202,7 +204,7 @@ class PoolI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(
+        return with_head(
             Kernel.AVERAGE_POOL_I8 if self.counts else Kernel.MAX_POOL_I8,
             self.window.pack()
             + struct.pack(
@@ -232,7 +234,7 @@ class AddI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(
+        return with_head(
             Kernel.ADD_I8,
             struct.pack(
                 "<IIIIIiiibbbbb3x", self.left, self.right, self.output, self.count, self.period, self.left_multiplier,
@@ -261,7 +263,7 @@ class MulI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(
+        return with_head(
             Kernel.MUL_I8,
             struct.pack(
                 "<IIIIIiibbbbb3x", self.left, self.right, self.output, self.count, self.period, self.multiplier,
@@ -281,7 +283,7 @@ class TableI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(Kernel.TABLE_I8, struct.pack("<IIII", self.input, self.output, self.count, self.table))
+        return with_head(Kernel.TABLE_I8, struct.pack("<IIII", self.input, self.output, self.count, self.table))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,13 +300,10 @@ class SoftmaxI8:
 
     def pack(self) -> bytes:
         """The record."""
-        return _with_head(
+        return with_head(
             Kernel.SOFTMAX_I8,
             struct.pack(
                 "<IIIIIIb3x", self.input, self.output, self.rows, self.columns, self.table, self.multiplier,
                 self.output_zero,
             ),
         )  # fmt: skip
-
-
-Record = ConvI8 | PoolI8 | AddI8 | MulI8 | TableI8 | SoftmaxI8

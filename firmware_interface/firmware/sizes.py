@@ -17,7 +17,7 @@ MODEL = re.compile(r"/src/(kernel\w*|runtime|run)\.c|/kernels/")
 # Tables are local data, for which there are no lines: these are not the protocol's.
 TABLES = {
     **dict.fromkeys(("first_vectors", "board_interrupts", "board_interrupt_count", "cmsdk_uarts", "uarts"), "port"),
-    **dict.fromkeys(("kernel_table", "kernel_copy", "kernel_count", "any.0"), "model"),
+    "any.0": "model",
 }
 _SYMBOL = re.compile(r"^(\w+) (\w+) (\w) (\S+)(?:\t(\S+):\d+)?$", re.MULTILINE)
 
@@ -31,7 +31,7 @@ def _part(file: str, kind: str) -> str:
         return "model"
     if "/port/" in file:
         return "port"
-    return "library" if "newlib" in file or (not file and kind in "TW") else "protocol"
+    return "library" if "newlib" in file or "libgcc" in file or (not file and kind in "TW") else "protocol"
 
 
 def figures(elf: Path, cross: str) -> dict[str, int]:
@@ -43,7 +43,8 @@ def figures(elf: Path, cross: str) -> dict[str, int]:
     }
     parts = {"model": 0, "port": 0, "library": 0}
     for symbol in _SYMBOL.finditer(_tool(f"{cross}nm", "-S", "-l", elf)):
-        part = TABLES.get(symbol[4]) or _part(symbol[5] or "", symbol[3])
+        table = "model" if symbol[4].startswith("kernel_") else TABLES.get(symbol[4])
+        part = table or _part(symbol[5] or "", symbol[3])
         if symbol[3] in "tTrRW" and part in parts:
             parts[part] += int(symbol[2], 16)
     text = sections["text"]

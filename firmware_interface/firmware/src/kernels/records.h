@@ -119,6 +119,87 @@ struct softmax_i8 {
     uint8_t zero[3];
 };
 
+/* Elements of any kind, by their bytes. */
+struct fill {
+    struct head head;
+    uint32_t output, count;
+    uint32_t size;  /* bytes of an element: 1, 2 or 4 */
+    uint32_t value; /* its low bytes */
+};
+
+/* output[at] = input[at] for every index of a box: slices, transposes, parts of a concatenation, the inside of a pad. */
+enum { MOVE_AXES = 6 };
+struct move {
+    struct head head;
+    uint32_t input, output; /* of the element with index 0 on every axis */
+    uint32_t size;          /* bytes of an element: 1, 2 or 4 */
+    uint32_t extent[MOVE_AXES];
+    int32_t input_step[MOVE_AXES], output_step[MOVE_AXES]; /* elements */
+};
+
+/* output[y][x] = input[rows[y]][columns[x]], whole pixels. */
+struct resize {
+    struct head head;
+    uint32_t input, output;
+    uint32_t rows, columns; /* uint16 of each output row and column, in the weights */
+    uint16_t in_height, in_width, out_height, out_width;
+    uint32_t pixel; /* bytes */
+};
+
+/* int8 from float32, halves to even, or float32 from int8. */
+struct convert {
+    struct head head;
+    uint32_t input, output, count;
+    float scale;
+    int32_t zero_point;
+};
+
+struct conv_f32 { /* and depthwise; layouts as in int8 */
+    struct head head;
+    struct window window;
+    uint32_t input, output;
+    uint32_t weights, bias; /* float32 */
+    float low, high;
+    uint32_t groups;
+};
+
+struct pool_f32 {
+    struct head head;
+    struct window window;
+    uint32_t input, output;
+    uint32_t count; /* average: divisor, or 0 for the count of the elements inside. Maximum: 0 */
+    float low, high;
+};
+
+struct binary_f32 {
+    struct head head;
+    uint32_t left, right, output;
+    uint32_t count, period;
+    float low, high;
+};
+
+enum unary_function { UNARY_CLIP, UNARY_SIGMOID, UNARY_HARD_SWISH, UNARY_COUNT };
+struct unary_f32 {
+    struct head head;
+    uint32_t input, output, count;
+    uint32_t function;
+    float low, high; /* of the result */
+};
+
+struct softmax_f32 {
+    struct head head;
+    uint32_t input, output, rows, columns;
+};
+
+_Static_assert(sizeof(struct fill) == 20, "packed");
+_Static_assert(sizeof(struct move) == 88, "packed");
+_Static_assert(sizeof(struct resize) == 32, "packed");
+_Static_assert(sizeof(struct convert) == 24, "packed");
+_Static_assert(sizeof(struct conv_f32) == 60, "packed");
+_Static_assert(sizeof(struct pool_f32) == 52, "packed");
+_Static_assert(sizeof(struct binary_f32) == 32, "packed");
+_Static_assert(sizeof(struct unary_f32) == 28, "packed");
+_Static_assert(sizeof(struct softmax_f32) == 20, "packed");
 _Static_assert(sizeof(struct window) == 28, "packed");
 _Static_assert(sizeof(struct conv_i8) == 56, "packed");
 _Static_assert(sizeof(struct pool_i8) == 52, "packed");
