@@ -98,7 +98,7 @@ class _Boxes:
         middle = (box.low[1] + box.high[1]) / 2
         corner = Pool(held(self.pool.problem, second, middle), self.pool.objectives)
         for plan in self.pool.front():
-            corner.score(assignment_of(self.pool.problem, plan))
+            corner.add(plan)
         bound = self.prove(corner, first, box.low[0])
         found = corner.best(first)
         if found is None:
@@ -108,6 +108,7 @@ class _Boxes:
                 Box((max(bound, box.low[0]), box.low[1]), (box.high[0], middle))
             ]
         self.pool.score(assignment_of(self.pool.problem, found))
+        self.pool.add(found)
         x, y = objective_values(found.score, self.pool.objectives)
         above = Box((box.low[0], middle), (min(x, box.high[0]), box.high[1]))
         below = Box((max(x, box.low[0]), box.low[1]), (box.high[0], min(y, middle)))
