@@ -15,8 +15,6 @@ __all__ = ["all_cuts", "cuts_along_orders", "topological_orders", "whole_groups"
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-_PLACES = 64
-"""Cuts an order."""
 
 
 def all_cuts(problem: Problem, most: int) -> Bools | None:
@@ -34,7 +32,7 @@ def whole_groups(problem: Problem, sets: Bools) -> Bools:
     return sets[fine]
 
 
-def cuts_along_orders(problem: Problem, places: int = _PLACES) -> Bools:
+def cuts_along_orders(problem: Problem, places: int) -> Bools:
     """(m, n) downsets: of every order the lightest cut of each of as many equal shares of the work, and the ends."""
     n = len(problem.graph.operators)
     found = {}

@@ -38,6 +38,12 @@ _HANDLED = ("throughput", "latency", "energy")
 _SMALL = 1e-12
 _BEAM = 24
 """About as many labels are kept a cut in the narrow search that finds plans to measure others by."""
+_WIDE_BEAM = 300
+_SEED_WORK = 750_000
+"""Of the search for seeds: labels kept a cut, times cuts, times sets of processors spent."""
+_PLACES = {2: 256, 3: 128}
+"""Cuts an order that it looks at, by processors; coarser cuts miss a hundredth of the volume of a long front."""
+_MANY_PLACES = 64
 _WEIGHTS = 6
 """Steps of the weights of objectives by which they are chosen."""
 
@@ -74,12 +80,16 @@ def label_front(
     return None
 
 
-def label_seeds(pool: Pool, deadline: float, beam: int = _BEAM) -> Iterator[Assignment]:
-    """Assignments near the front: the labels of a narrow search over cuts along a few topological orders."""
+def label_seeds(pool: Pool, deadline: float) -> Iterator[Assignment]:
+    """Assignments near the front: the labels of a narrow search over cuts along a few topological orders.
+
+    The fewer cuts and processors there are, the more cuts and labels it takes.
+    """
     if _applies(pool):
-        search = _Search(
-            pool, Lattice(pool.problem, cuts_along_orders(pool.problem)), _Effort(deadline, MAX_LABELS, beam, True)
-        )
+        k = len(pool.problem.processors)
+        lattice = Lattice(pool.problem, cuts_along_orders(pool.problem, _PLACES.get(k, _MANY_PLACES)))
+        beam = min(_WIDE_BEAM, max(_BEAM, _SEED_WORK // (lattice.m << k)))
+        search = _Search(pool, lattice, _Effort(deadline, MAX_LABELS, beam, True))
         if search.run():
             yield from (assignment for _, assignment in search.ends())
 
