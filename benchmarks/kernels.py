@@ -9,6 +9,7 @@ benchmarks/kernels.py``.
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
@@ -139,14 +140,14 @@ def per_mac(client: BoardClient, case: Case) -> float:
 
 
 def patient(firmware: Path, folder: Path, case: Case) -> float:
-    """The same on a board of its own, once more where the machine has so much other work that a deadline is missed."""
+    """The same on a board of its own; NaN where the board missed a deadline three times."""
     for attempt in range(3):
         try:
             with board(firmware, folder / f"uart{attempt}") as client:
                 return per_mac(client, case)
         except DeadlineError as error:
             sys.stderr.write(f"{case.name}: {error}\n")
-    raise RuntimeError(f"{case.name}: the board missed its deadlines three times; run with less other work")
+    return math.nan
 
 
 def measure(case_filter: str, options: str) -> dict[str, float]:
