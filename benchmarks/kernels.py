@@ -2,8 +2,7 @@
 
 Each operator is one board image with one record, run by the real firmware; its time is the runtime's own, in ticks of
 the guest's clock under ``-icount``: so the figure is instructions executed (gathering, padding and requantisation
-included), not cycles. Results are compared with the integer reference. From the tree's root: ``python
-benchmarks/kernels.py``.
+included), not cycles. Results are compared with the integer reference.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 __all__ = [
     "RECORDS_VERSION", "AddI8", "ConvI8", "Kernel", "MulI8", "PoolI8", "SoftmaxI8", "TableI8", "Window",
-    "add_multipliers", "channel_table", "fixed_point", "multiplier_table", "softmax_multiplier", "softmax_table",
-    "with_head",
+    "add_multipliers", "channel_table", "fixed_point", "function_table", "multiplier_table", "softmax_multiplier",
+    "softmax_table", "with_head",
 ]  # fmt: skip
 
 RECORDS_VERSION = 1
@@ -102,6 +102,14 @@ def channel_table(bias: npt.ArrayLike, factors: Sequence[float]) -> bytes:
 def multiplier_table(factors: Sequence[float]) -> bytes:
     """Multipliers of an average pooling, by the count of elements from 1 on."""
     return b"".join(struct.pack("<ii", *fixed_point(factor)) for factor in factors)
+
+
+def function_table(
+    function: Callable[[float], float], in_scale: float, in_zero: int, out_scale: float, out_zero: int
+) -> bytes:
+    """int8 for each int8 of a function of one element: halves to even, saturated."""
+    values = [function((q - in_zero) * in_scale) / out_scale for q in range(-128, 128)]
+    return np.clip(np.rint(values) + out_zero, -128, 127).astype(np.int8).tobytes()
 
 
 def softmax_table(scale: float) -> bytes:

@@ -69,7 +69,7 @@ def run_qdq(
     graph = helper.make_graph(
         nodes, "one", values_in, [helper.make_tensor_value_info("y", TensorProto.INT8, None)], constants
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     made = session.run(None, fed)[0]
     return np.asarray(made[0].transpose(1, 2, 0), np.int8)

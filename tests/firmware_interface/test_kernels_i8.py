@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,48 @@ def test_addition_and_multiplication_are_within_a_step_of_onnx_runtime(
         packed = r.AddI8(**places, **zeros, left_multiplier=m, right_multiplier=n, shift=s).pack()
     after = host.run(packed, arena=left.tobytes() + right.tobytes() + bytes(60))
     assert np.abs(np.frombuffer(after[120:], np.int8).reshape(4, 5, 3).astype(int) - theirs.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("operator", ["Sigmoid", "HardSwish", "Relu"])
+def test_tables_are_within_a_step_of_onnx_runtime(host: KernelHost, operator: str) -> None:
+    functions: dict[str, Callable[[float], float]] = {
+        "Sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+        "HardSwish": lambda x: x * min(max(x / 6 + 0.5, 0), 1),
+        "Relu": lambda x: max(x, 0),
+    }
+    source = ScaleZero(0.06, 10)
+    target = ScaleZero(1 / 256, -128) if operator == "Sigmoid" else ScaleZero(0.04, -100)
+    values = np.arange(-128, 128).astype(np.int8).reshape(16, 16, 1)
+    theirs = run_qdq(operator, [(values, source)], target)
+    table = r.function_table(functions[operator], source.scale, source.zero, target.scale, target.zero)
+    after = host.run(r.TableI8(input=0, output=0, count=256, table=0).pack(), arena=values.tobytes(), weights=table)
+    assert np.abs(np.frombuffer(after, np.int8).astype(int) - theirs.reshape(-1).astype(int)).max() <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), padding=st.integers(0, 1), counted=st.booleans(), maximum=st.booleans())
+def test_pooling_is_within_a_step_of_onnx_runtime(
+    host: KernelHost, seed: int, padding: int, counted: bool, maximum: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    out = (6 + 2 * padding - 3) // 2 + 1
+    window = r.Window(6, 6, 4, out, out, 4, 3, 3, 2, 2, pad_top=padding, pad_left=padding)
+    values = image(rng, 6, 6, 4)
+    source = ScaleZero(float(rng.uniform(0.01, 0.1)), int(rng.integers(-128, 128)))
+    target = source if maximum else ScaleZero(float(rng.uniform(0.01, 0.1)), int(rng.integers(-128, 128)))
+    rest = {} if maximum else {"count_include_pad": int(counted)}
+    theirs = run_qdq(
+        "MaxPool" if maximum else "AveragePool", [(values, source)], target, kernel_shape=[3, 3], strides=[2, 2],
+        pads=[padding] * 4, **rest,
+    )  # fmt: skip
+    factors = [source.scale / target.scale / count for count in ([9] if counted else range(1, 10))]
+    table = r.multiplier_table(factors)
+    record = r.PoolI8(
+        window=window, input=0, output=144, counts=0 if maximum else len(factors), input_zero=source.zero,
+        output_zero=target.zero,
+    )  # fmt: skip
+    after = host.run(record.pack(), arena=values.tobytes() + bytes(theirs.size), weights=table)
+    assert np.abs(np.frombuffer(after[144:], np.int8).reshape(theirs.shape).astype(int) - theirs.astype(int)).max() <= 1
 
 
 def test_quantize_rounds_half_to_even() -> None:
