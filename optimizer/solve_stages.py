@@ -135,7 +135,8 @@ class Run:
             self.bounds[objective] = Bound(least, True, self.front_method, 0.0)
             return
         still = len([o for o in self.objectives if o not in self.bounds])
-        share = self._left() * (1.0 - (0.0 if self.exact else _REFINE_SHARE)) / still
+        kept = 0.0 if self.exact or self._is_resolved_singly() else _REFINE_SHARE
+        share = self._left() * (1.0 - kept) / still
         if self.options.start is not None:
             share = self.options.start.proof_time_s(objective, share)
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
@@ -149,6 +150,10 @@ class Run:
             period_s = self.bounds["throughput"].value if "throughput" in self.bounds else 0.0
             bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value), period_s))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
+
+    def _is_resolved_singly(self) -> bool:
+        """Whether this solves again for one objective: then nothing follows the proof, for one plan is no front."""
+        return self.options.start is not None and len(self.objectives) == 1
 
     def _quick_bound(self, objective: str) -> Bound:
         """What is known without a search, by the problem itself or by the start."""
@@ -225,8 +230,8 @@ class Run:
         return self.options.workers or len(os.sched_getaffinity(0))
 
     def refine(self) -> None:
-        if self.options.start is not None and len(self.objectives) == 1:
-            return  # one plan is no front to be filled
+        if self._is_resolved_singly():
+            return
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
 
         domains = safe_domains(self.pool, {o: b.value for o, b in self.bounds.items()})
