@@ -1,31 +1,23 @@
-"""The zoo: 13 known networks as graphs of a few kilobytes each, with weights made from a seed.
+"""The zoo: known networks as graphs of a few kilobytes each, with weights made from a seed.
 
-``zoo_data/NAME.onnx.xz`` holds the graph as torchvision and the TorchScript exporter give it (opset 17,
-batch 1, input "input", output "output", batch normalisation folded where the exporter folds it, node names
-kept), with every weight replaced by a *stub*. ``tools/export_zoo.py`` makes these files.
+Two lists, both offered as ``zoo:NAME``. ``zoo_names()`` are 13 of torchvision's networks; ``tiny_names()`` are
+small ones for microcontrollers, each in float32 and, as NAME_int8, quantized (see docs/models.md).
 
-What a stub looks like. The initializer keeps its ``name``, ``dims`` and ``data_type`` (FLOAT); it has no
-``raw_data``; ``data_location`` is EXTERNAL and ``external_data`` holds three entries::
+``zoo_data/NAME.onnx.xz`` holds the graph (batch 1, input "input", output "output", batch normalisation folded),
+with float weights replaced by *stubs* (optimizer/zoo_weights.py says what one looks like). Of the 13 it is the
+graph as the TorchScript exporter gives it (opset 17, node names kept); ``tools/export_zoo.py`` makes these
+files, ``tools/export_tiny.py`` the others. The spans of the weights were chosen at export time so that
+activations keep a spread of about one through the network (residual branches less); the networks compute, but
+they recognise nothing. ``tiny_digits`` alone is trained and has its weights inline.
 
-    location  "edgecut-zoo-seed-1"     (SEED_LOCATION: a marker, not a file)
-    centre    "0"                      decimal, float32
-    span      "0.12"                   decimal, float32
-
-Its elements are ``centre + span * (u - 0.5)`` in float32, u uniform in [0, 1) in steps of 2^-24, drawn from
-the raw 64-bit stream of Philox keyed by the first 16 bytes of SHA-256 of the tensor's name. Only raw draws
-and single float32 operations are used, so the weights are the same bit for bit on every platform and NumPy
-version. The spans were chosen at export time so that activations keep a spread of about one through the
-network (residual branches less); the networks compute, but they recognise nothing.
-
-Everything that is not a float weight (shapes, axes, scalars) is stored as usual, inline: shape inference
-works on the weight-less form, and weight bytes are ``prod(dims) * 4``.
+Everything that is not a large weight (shapes, axes, scalars; biases and scales of activations of the small
+networks) is stored as usual, inline: shape inference works on the weight-less form.
 """
 
 from __future__ import annotations
 
 import hashlib
 import lzma
-import math
 import os
 import tempfile
 from collections.abc import Collection
@@ -33,11 +25,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from optimizer.errors import ModelError
+from optimizer.zoo_weights import SEED_LOCATION, is_stub, seeded_elements, stub_elements
 
 __all__ = [
     "SEED_LOCATION",
@@ -46,22 +37,30 @@ __all__ = [
     "load_zoo_model",
     "materialize",
     "seeded_elements",
+    "tiny_names",
     "zoo_names",
     "zoo_sha256",
 ]
 
-SEED_LOCATION = "edgecut-zoo-seed-1"
-
 _DATA = Path(__file__).parent / "zoo_data"
 _SUFFIX = ".onnx.xz"
-_CHUNK_ELEMENTS = 1 << 20
-"""Elements drawn at a time: bounds the temporary memory. Even, because one 64-bit draw makes two elements."""
+_TINY = "tiny_"
 
 
 @cache
 def zoo_names() -> tuple[str, ...]:
-    """Names of the networks, sorted."""
-    return tuple(sorted(p.name.removesuffix(_SUFFIX) for p in _DATA.glob(f"*{_SUFFIX}")))
+    """Names of torchvision's networks, sorted."""
+    return tuple(name for name in _all_names() if not name.startswith(_TINY))
+
+
+@cache
+def tiny_names() -> tuple[str, ...]:
+    """Names of the networks for microcontrollers, sorted; those that end in "_int8" are quantized."""
+    return tuple(name for name in _all_names() if name.startswith(_TINY))
+
+
+def _all_names() -> list[str]:
+    return sorted(p.name.removesuffix(_SUFFIX) for p in _DATA.glob(f"*{_SUFFIX}"))
 
 
 def load_zoo_model(name: str, weights: bool = True) -> onnx.ModelProto:
@@ -80,39 +79,14 @@ def zoo_sha256(name: str) -> str:
     return hashlib.sha256(_graph_bytes(name)).hexdigest()
 
 
-def is_stub(tensor: onnx.TensorProto) -> bool:
-    """Whether the initializer is one of ours that waits for its elements."""
-    return any(e.key == "location" and e.value == SEED_LOCATION for e in tensor.external_data)
-
-
 def fill_weights(model: onnx.ModelProto, names: Collection[str] | None = None) -> None:
     """Replace the stubs of the model (those in ``names``, or all) by their elements, in place."""
     for tensor in model.graph.initializer:
         if is_stub(tensor) and (names is None or tensor.name in names):
-            elements = seeded_elements(tensor)
+            elements = stub_elements(tensor)
             del tensor.external_data[:]
             tensor.ClearField("data_location")
             tensor.raw_data = elements.tobytes()
-
-
-def seeded_elements(stub: onnx.TensorProto) -> npt.NDArray[np.float32]:
-    """The elements of a stub, of its shape, little-endian float32."""
-    entries = {e.key: e.value for e in stub.external_data}
-    centre, span = np.float32(entries["centre"]), np.float32(entries["span"])
-    key = int.from_bytes(hashlib.sha256(stub.name.encode()).digest()[:16], "little")
-    stream = np.random.Philox(key=key)
-    count = math.prod(stub.dims)
-    elements = np.empty(count, dtype="<f4")
-    for start in range(0, count, _CHUNK_ELEMENTS):
-        part = elements[start : start + _CHUNK_ELEMENTS]
-        draws = stream.random_raw((len(part) + 1) // 2).astype("<u8", copy=False).view("<u4")[: len(part)]
-        # 24 bits are exact in float32; so are the scaling by 2^-24 and the subtraction of one half.
-        part[:] = draws >> 8
-        part *= np.float32(2.0**-24)
-        part -= np.float32(0.5)
-        part *= span
-        part += centre
-    return elements.reshape(tuple(stub.dims))
 
 
 def materialize(name: str, path: Path | None = None) -> Path:
@@ -149,7 +123,7 @@ def _write_filled(model: onnx.ModelProto, file: IO[bytes]) -> None:
     del model.graph.initializer[:]
     file.write(model.SerializeToString())
     for tensor in initializers:
-        elements = seeded_elements(tensor) if is_stub(tensor) else None
+        elements = stub_elements(tensor) if is_stub(tensor) else None
         if elements is not None:
             tensor = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
         head = tensor.SerializeToString()
@@ -173,11 +147,11 @@ def _length_prefix(field: int, length: int) -> bytes:
 
 
 def _graph_bytes(name: str) -> bytes:
-    if name not in zoo_names():
+    if name not in (*zoo_names(), *tiny_names()):
         raise ModelError(
             f"there is no network {name!r} in the zoo",
             where=f"zoo:{name}",
-            expected="one of " + ", ".join(zoo_names()),
+            expected="one of " + ", ".join((*zoo_names(), *tiny_names())),
             got=name,
             hint="Give a path to an ONNX file for a network of your own.",
         )
