@@ -25,7 +25,7 @@ from optimizer.plan_io import versions
 from optimizer.plan_values import certificate_to_dict
 from optimizer.request import SolveRequest, prepare, solve_request, write_results
 from optimizer.split import split_plan
-from optimizer.zoo import zoo_names
+from optimizer.zoo import tiny_names, zoo_names
 from server import problems
 from server.inputs import solve_request_of
 from server.order_faults import naming_fields, renamed
@@ -118,7 +118,7 @@ def version() -> str:
 
 def zoo_models() -> list[str]:
     """What jobs may name as model without uploading it."""
-    return [f"zoo:{name}" for name in zoo_names()]
+    return [f"zoo:{name}" for name in (*zoo_names(), *tiny_names())]
 
 
 def ready_systems() -> list[dict[str, Any]]:
