@@ -124,11 +124,11 @@ def test_at_a_rate_nothing_is_claimed_to_be_proven() -> None:
     assert regret.at_most is None
 
 
-@pytest.mark.parametrize(("prefer", "replicate"), [("throughput", False), ("knee", False), ("throughput", True)])
-def test_plan_file_report_and_table_say_what_was_found(tmp_path: Path, prefer: str, replicate: bool) -> None:
+@pytest.mark.parametrize("prefer", ["throughput", "knee"])
+def test_plan_file_report_and_table_say_what_was_found(tmp_path: Path, prefer: str) -> None:
     request = SolveRequest(
         branched_model(tmp_path), line_of_boards(3), prefer=prefer, time_limit_s=5.0, workers=1, gap=0.05,
-        replicate=replicate, cost_uncertainty=0.1,
+        cost_uncertainty=0.1,
     )  # fmt: skip
     result = solve_request(request)
     assert isinstance(result.outcome, Front)
