@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 from firmware_interface.errors import ConnectionLostError, DeadlineError, FramingError, RemoteError
@@ -196,26 +197,39 @@ class Connection:
         except OSError as error:
             raise ConnectionLostError(str(error), self.last_received) from error
 
-    def start_tensor(self, channel: int, frame: int, data: memoryview) -> Unsent:
+    def start_tensor(self, channel: int, frame: int, data: memoryview, patience_s: float = 0.0) -> Unsent:
         """Hand a tensor to the kernel as far as it takes it without waiting; `finish_tensor` sends the rest.
 
-        Nothing else is sent on this connection until then. Raises ConnectionLostError.
+        ``patience_s``: how long to wait for room each time that there is none. Nothing else is sent on this
+        connection until the rest is sent. Raises ConnectionLostError.
         """
-        header = memoryview(pack_header(Type.TENSOR, len(data), channel=channel, sequence=frame))
+        unsent = [memoryview(pack_header(Type.TENSOR, len(data), channel=channel, sequence=frame)), data]
         self._send_lock.acquire()
         try:
-            sent = self._socket.sendmsg((header, data), (), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
+            while unsent:  # again after a part was taken: a fast link has made room by then
+                sent = self._send_some(unsent, patience_s)
+                if sent is None:
+                    return tuple(unsent)
+                while unsent and sent >= len(unsent[0]):
+                    sent -= len(unsent.pop(0))
+                if unsent:
+                    unsent[0] = unsent[0][sent:]
         except OSError as error:
             self._send_lock.release()
             raise ConnectionLostError(str(error), self.last_received) from error
-        if sent == len(header) + len(data):
-            self._send_lock.release()
-            return ()
-        if sent < len(header):
-            return (header[sent:], data)
-        return (data[sent - len(header) :],)
+        self._send_lock.release()
+        return ()
+
+    def _send_some(self, parts: Sequence[memoryview], patience_s: float) -> int | None:
+        """How many bytes the kernel took; None if there was no room."""
+        try:
+            return self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if not patience_s:
+                return None
+        room = select.poll()
+        room.register(self._socket, select.POLLOUT)
+        return 0 if room.poll(patience_s * 1e3) else None
 
     def finish_tensor(self, unsent: Unsent) -> None:
         """Send what `start_tensor` left over, waiting as long as it takes. Raises ConnectionLostError."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPLETION", "PING", "LinkCounters", "Sender", "send_token", "serve_in_link", "serve_out_link"]
 
+PATIENCE_S = 200e-6
+"""One frame at a time, the thread that sends has little else to do: waking another one costs more than this wait."""
 COMPLETION, PING = 0, 1  # channels of TOKEN: a frame is complete; the way is timed
 
 
@@ -155,7 +157,9 @@ class Sender:
         if hop.depends_on_input and run.latency is not None:
             run.latency.frame_started(frame)
         self._started_ns = time.monotonic_ns()
-        self._unsent = run.out_connection(hop.link).start_tensor(hop.tensor, frame, run.view(hop.tensor, frame))
+        self._unsent = run.out_connection(hop.link).start_tensor(
+            hop.tensor, frame, run.view(hop.tensor, frame), PATIENCE_S if run.latency else 0.0
+        )
         if self._unsent:
             return False
         self._sent(hop, frame)
