@@ -109,7 +109,7 @@ def function_table(
 ) -> bytes:
     """int8 for each int8 of a function of one element: halves to even, saturated."""
     values = [function((q - in_zero) * in_scale) / out_scale for q in range(-128, 128)]
-    return np.clip(np.rint(values) + out_zero, -128, 127).astype(np.int8).tobytes()
+    return bytes(np.clip(np.rint(values) + out_zero, -128, 127).astype(np.int8))
 
 
 def softmax_table(scale: float) -> bytes:

@@ -114,7 +114,7 @@ class Run:
         if self.objectives == ("throughput",):
             return  # prove_period is quicker
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
-        budget = self._budget(0.3 * self._left())
+        budget = self._budget(0.3 * part * self._left())
         if label_front(self.pool, until, max_labels=labels, budget=budget) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
