@@ -53,7 +53,9 @@ def test_every_firmware_is_built_and_fits() -> None:
     sizes = json.loads((BUILD / "sizes.json").read_text("utf-8"))
     assert set(QEMU_BOARDS) | {"stm32f405"} <= set(sizes)
     for board, parts in sizes.items():
-        assert parts["protocol"] <= 8500, board  # other cores and emulated chips' numbers take a little more
+        # Other cores and emulated chips' numbers take a little more than the M4, and beside kernels the optimiser,
+        # which sees the whole program, counts up to 100 bytes otherwise; without kernels: test_kernels_qemu.py.
+        assert parts["protocol"] <= 8600, board
         assert parts["flash_used"] <= parts["flash_limit"]
 
 
