@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -367,7 +368,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _fail(error: Exception, code: int, debug: bool) -> int:
     if debug:
-        sys.excepthook(type(error), error, error.__traceback__)
+        traceback.print_exception(error)
     else:
         click.echo(f"error: {error}", err=True)
     return code

@@ -171,6 +171,7 @@ def test_debug_shows_the_traceback(
         raise EmulationError("something", got="nothing")
 
     monkeypatch.setattr(cli_bench, "discover", fail)
+    monkeypatch.setattr(sys, "excepthook", cli._explain_internal_error)  # as a call of main() without it leaves it
     assert run(["--debug", "discover", "--lab", str(lab.path)]) == 5
     assert "Traceback" in capsys.readouterr().err
 
