@@ -9,6 +9,7 @@ CPUs among them is an equality (a CPU may stay empty).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -100,7 +101,7 @@ class _Watcher(cp_model.CpSolverSolutionCallback):
         self._accept(self._model.devices(self.boolean_value))
 
 
-class _Model:
+class _Model(ABC):
     """What both models share: ``on[g][s]``, group g on place s; loads, memory, cut nets."""
 
     def __init__(self, coarse: Groups, units: _Units) -> None:
@@ -114,8 +115,8 @@ class _Model:
         for row in self.on:
             self.model.add_exactly_one(row)
 
-    def devices(self, value: Callable[[cp_model.IntVar], bool]) -> list[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def devices(self, value: Callable[[cp_model.IntVar], bool]) -> list[int]: ...
 
     def place(self, row: Sequence[cp_model.IntVar], value: Callable[[cp_model.IntVar], bool]) -> int:
         return next(s for s, var in enumerate(row) if value(var))
@@ -123,8 +124,8 @@ class _Model:
     def cut_off(self, value: Callable[[cp_model.IntVar], bool]) -> None:
         self.model.add_bool_or([~row[self.place(row, value)] for row in self.on])
 
-    def hint(self, devices: Sequence[int]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def hint(self, devices: Sequence[int]) -> None: ...
 
     def _accelerator_load(self, place: int) -> Expression:
         groups, nets, down = self.coarse.groups, self.coarse.nets, self.units.down
