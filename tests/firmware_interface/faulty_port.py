@@ -1,4 +1,4 @@
-"""A line that spoils frames, as a decorator of a port: a fault for each piece that is written or read."""
+"""A line that spoils frames, as a decorator of a port."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from firmware_interface.serial_port import Port
 
 __all__ = ["FAULTS", "DelayingPort", "FaultyPort", "MeddlingPort", "SplittingPort"]
 
+DELIMITER = b"\0"
 Fault = Callable[[bytes, random.Random], bytes]
 
 
@@ -59,7 +60,10 @@ FAULTS: dict[str, Fault] = {f.__name__: f for f in (drop, duplicate, flip, garba
 
 
 class FaultyPort:
-    """A port whose writes, and with ``both`` reads, meet ``fault`` with a probability of ``rate``."""
+    """A port on which frames that are written, and with ``both`` read, meet ``fault``, each with a chance of ``rate``.
+
+    Per frame, not per read: on a busy machine a frame comes in many small pieces.
+    """
 
     def __init__(self, port: Port, fault: Fault, rate: float, *, seed: int = 1, both: bool = True) -> None:
         self._port, self._fault, self._rate, self._both = port, fault, rate, both
@@ -67,10 +71,15 @@ class FaultyPort:
         self.faults = 0
 
     def _maybe(self, data: bytes) -> bytes:
-        if not data or self._chance.random() >= self._rate:
-            return data
+        *ended, rest = data.split(DELIMITER)
+        return b"".join(self._frame(piece + DELIMITER) for piece in ended) + rest
+
+    def _frame(self, end: bytes) -> bytes:
+        """A frame, or the part of it that this piece of the line holds, up to its delimiter."""
+        if self._chance.random() >= self._rate:
+            return end
         self.faults += 1
-        return self._fault(data, self._chance)
+        return self._fault(end, self._chance)
 
     def read(self, timeout_s: float) -> bytes:
         """As `Port.read`."""

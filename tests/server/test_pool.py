@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -50,6 +50,16 @@ def children() -> list[psutil.Process]:
     return [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
 
 
+def workers(config: ServerConfig) -> list[psutil.Process]:
+    """Those of our children that a pool of this configuration has started: other tests may have left theirs."""
+    found = []
+    for child in children():
+        with suppress(psutil.NoSuchProcess):
+            if str(config.database) in child.cmdline():
+                found.append(child)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind() -> Iterator[None]:
     before = {p.pid for p in children()}
@@ -72,10 +82,10 @@ def test_as_many_workers_run_as_asked_for(config: ServerConfig, store: Store) ->
 
 def test_worker_that_ends_is_replaced(config: ServerConfig, store: Store) -> None:
     with running(config, store, OBEDIENT) as pool:
-        wait_for(lambda: len(children()) == 1, 10, "not started")
-        (first,) = children()
+        wait_for(lambda: len(workers(config)) == 1, 10, "not started")
+        (first,) = workers(config)
         first.kill()
-        wait_for(lambda: [c.pid for c in children()] not in ([], [first.pid]), 10, "not replaced")
+        wait_for(lambda: [c.pid for c in workers(config)] not in ([], [first.pid]), 10, "not replaced")
         wait_for(lambda: pool.alive == 1, 10, "not counted")
 
 
@@ -83,7 +93,7 @@ def test_job_of_a_killed_worker_is_queued_again(config: ServerConfig, store: Sto
     job = store.add_job(SOLVE)
     with running(config, store, CLAIMING, OBEDIENT):
         wait_for(lambda: state(store, job) == "running", 20, "not claimed")
-        children()[0].kill()
+        workers(config)[0].kill()
         wait_for(lambda: len(store.job(job.id).losses) == 1, 20, "loss not recorded")  # type: ignore[union-attr]
     found = store.job(job.id)
     assert found is not None and "SIGKILL" in found.losses[0].reason
@@ -125,14 +135,14 @@ def test_what_a_worker_started_ends_with_it(config: ServerConfig, store: Store) 
         wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", 20, "nothing started")
         grandchild = psutil.Process(int(pid_file.read_text()))
         pid_file.unlink()
-        children()[0].kill()
+        workers(config)[0].kill()
         wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE, 20, "lives on")
 
 
 def test_temporary_files_of_a_worker_go_with_it(config: ServerConfig, store: Store) -> None:
     with running(config, store, "import tempfile; tempfile.mkdtemp()", OBEDIENT):
         wait_for(lambda: any(config.scratch.glob("*/*")), 20, "no temporary folder")
-        children()[0].kill()
+        workers(config)[0].kill()
         wait_for(lambda: not any(config.scratch.glob("*/*")) or len(list(config.scratch.iterdir())) == 1, 20, "left")
     assert list(config.scratch.iterdir()) == []
 
@@ -143,7 +153,7 @@ def test_worker_that_hangs_does_not_make_the_server_wait(
     monkeypatch.setattr(pool_module, "_STOP_GRACE_S", 0.2)
     with running(config, store, STUBBORN) as pool:
         wait_for(lambda: pool.alive == 1, 10, "not started")
-        children()[0].send_signal(signal.SIGSTOP)
+        workers(config)[0].send_signal(signal.SIGSTOP)
         for _ in range(100_000):  # more bytes than a pipe holds
             pool.wake()
 
