@@ -8,6 +8,7 @@ WireError
 ├── AuthenticationError      the challenge-response failed, or the key file cannot be used
 ├── RemoteError              the other side answered with an ERROR message
 ├── BoardResetError          a board on a serial line has forgotten the session: it was reset in between
+├── FirmwareBuildError       a board's firmware could not be built
 └── BenchmarkError           a board with a standard benchmark firmware refused, or broke the rules of its protocol
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "BoardResetError",
     "ConnectionLostError",
     "DeadlineError",
+    "FirmwareBuildError",
     "FramingError",
     "MessageError",
     "RemoteError",
@@ -81,6 +83,14 @@ class BoardResetError(WireError):
     def __init__(self, board: str, phase: str) -> None:
         self.board, self.phase = board, phase
         super().__init__(f"board {board} was reset during: {phase}; its last FAULT says more")
+
+
+class FirmwareBuildError(WireError):
+    """The firmware of a board type could not be built: what make, the compiler or the linker said."""
+
+    def __init__(self, board: str, problem: str) -> None:
+        self.board, self.problem = board, problem
+        super().__init__(f"firmware of {board}: {problem}")
 
 
 class BenchmarkError(WireError):

@@ -4,7 +4,7 @@
 
 EEMBC_MODEL ?= ic01
 EEMBC_BOARDS ?= $(BOARDS) posix posix-sanitized
-EEMBC_BUILD := $(BUILD)/eembc-$(EEMBC_MODEL)
+EEMBC_BUILD := $(BUILD)/eembc-$(EEMBC_MODEL)$(LIMITS)
 EEMBC_CORE := src/crc32.c src/frame.c src/uart.c src/eembc.c src/eembc_numbers.c
 EEMBC_SOURCES := $(EEMBC_CORE) src/retained.c src/eembc_checksum.c src/main_eembc.c
 EEMBC_FUZZED := tests/fuzz_eembc.c tests/fake_port.c port/nor_ram.c $(EEMBC_CORE)

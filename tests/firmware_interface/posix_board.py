@@ -12,12 +12,13 @@ from types import TracebackType
 from firmware_interface.board_client import BoardClient
 from firmware_interface.board_line import BoardLine
 from firmware_interface.errors import ConnectionLostError, WireError
+from firmware_interface.firmware_build import FIRMWARE_SOURCE
 from firmware_interface.image import ImageTensor, build_image, copy_record
 from firmware_interface.serial_port import Port, open_port
 from tests.needs import needs_program
 
 ROOT = Path(__file__).parents[2]
-FIRMWARE = ROOT / "firmware_interface" / "firmware"
+FIRMWARE = FIRMWARE_SOURCE
 BUILD = ROOT / "build" / "firmware"
 
 
@@ -57,8 +58,9 @@ class PosixBoard:
         nor: Path | None = None,
         sanitized: bool = True,
         variant: str = "",
+        program: Path | None = None,
     ) -> None:
-        program = BUILD / variant / ("posix-sanitized" if sanitized else "posix") / "board"
+        program = program or BUILD / variant / ("posix-sanitized" if sanitized else "posix") / "board"
         self.folder = folder
         uarts = [a for n in range(ports) for a in ("--uart", f"{n}=unix:{folder / f'u{n}'}")]
         kept = ["--nor", str(nor)] if nor else []

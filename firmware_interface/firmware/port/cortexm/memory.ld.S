@@ -48,6 +48,7 @@ SECTIONS {
 #ifdef SLOT_AT
     .slot (NOLOAD) : { *(.slot) } > SLOT
     memory_uid = UID_AT;
+    ASSERT(RAM_AT + RAM_BYTES <= SLOT_AT || SLOT_AT + SLOT_AREA <= RAM_AT, "RAM_BYTES reach into the slot")
 #endif
     memory_arena_end = RAM_AT + RAM_BYTES;
     memory_ram_bytes = RAM_BYTES;

@@ -29,6 +29,10 @@
 
 #include "../nor_ram.h"
 
+/* What the limit leaves. */
+enum { ARENA_BYTES = (LIMIT_RAM_BYTES - BOARD_STACK_BYTES - sizeof uart_rings) & ~15u };
+_Static_assert(ARENA_BYTES < LIMIT_RAM_BYTES, "LIMIT_RAM_BYTES is below what the board itself takes");
+
 enum { EXIT_USAGE = 64, EXIT_SYSTEM = 71, EXIT_POWER_CUT = 70, IDLE_MS = 20 };
 
 static struct {
@@ -51,7 +55,7 @@ struct line {
 };
 
 static struct line lines[BOARD_PORTS];
-static _Alignas(16) uint8_t arena[BOARD_ARENA_BYTES];
+static _Alignas(16) uint8_t arena[ARENA_BYTES];
 
 static void fail(const char *what) {
     perror(what);
@@ -331,10 +335,10 @@ struct retained *port_retained(void) { return process.kept; }
 
 void port_memory(struct port_memory *memory) {
     *memory = (struct port_memory){
-        .ram_limit = sizeof arena + sizeof uart_rings + BOARD_STACK_BYTES,
+        .ram_limit = LIMIT_RAM_BYTES,
         .bss = sizeof uart_rings, /* the rest is the host's affair */
         .stack = BOARD_STACK_BYTES,
-        .flash_limit = BOARD_FLASH_BYTES,
+        .flash_limit = LIMIT_FLASH_BYTES,
         .arena = arena,
         .arena_bytes = sizeof arena,
     };

@@ -19,15 +19,19 @@
 
 #define BOARD_HEADER_SECTOR_BYTES 4096
 #define BOARD_SECTOR_BYTES 4096
+#ifndef BOARD_SLOT_BYTES
 #define BOARD_SLOT_BYTES (256 * 4096)
+#endif
 #define BOARD_WRITE_UNIT 8
 #define BOARD_ERASE_MS 0
 
 /* The process has no limits of its own: these play them. */
-#ifndef BOARD_ARENA_BYTES
-#define BOARD_ARENA_BYTES (512 * 1024)
+#ifndef LIMIT_RAM_BYTES
+#define LIMIT_RAM_BYTES (544 * 1024)
+#endif
+#ifndef LIMIT_FLASH_BYTES
+#define LIMIT_FLASH_BYTES (1024 * 1024)
 #endif
 #define BOARD_STACK_BYTES (8 * 1024)
-#define BOARD_FLASH_BYTES (1024 * 1024)
 
 #endif
