@@ -107,7 +107,10 @@ def serve(routes: Sequence[RelayRoute], started: Callable[[dict[str, int]], None
             listener.bind((route.listen_host, 0))
             listener.listen()
             ports[route.link] = listener.getsockname()[1]
-            _start(_accept, listener, route, pacers[route.medium])
+            accepting = _start(_accept, listener, route, pacers[route.medium])
+            # A thread in accept() holds the socket open and listening, close() or not: it is woken first.
+            stack.callback(accepting.join)
+            stack.callback(_hang_up, listener)
         started(ports)
         stop()
 
@@ -123,7 +126,7 @@ def _accept(listener: socket.socket, route: RelayRoute, pacer: Pacer) -> None:
         try:
             near, _ = listener.accept()
         except OSError:
-            return  # the listener was closed: the relay ends
+            return  # the listener was shut down: the relay ends
         _start(_join, near, route, pacer)
 
 

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from hil.relay import Pacer, RelayRoute, chunk_bytes, load_routes, save_routes, serve
 
+PATIENCE_S = 60.0  # on a machine that is slow or busy: never what is tested
+
 
 class _Clock:
     def __init__(self) -> None:
@@ -91,12 +93,12 @@ def _relay(*routes: RelayRoute) -> Iterator[dict[str, int]]:
 
     thread = threading.Thread(target=serve, args=(routes, started, done.wait))
     thread.start()
-    assert listening.wait(5)
+    assert listening.wait(PATIENCE_S)
     try:
         yield ports
     finally:
         done.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
 @contextmanager
@@ -134,8 +136,8 @@ def _through(latency_s: float, rate: float = 4e6) -> Iterator[socket.socket]:
 
 
 def _connect(port: int) -> closing[socket.socket]:
-    connection = socket.create_connection(("127.0.0.1", port), 5)
-    connection.settimeout(5)
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    connection.settimeout(PATIENCE_S)
     return closing(connection)
 
 
@@ -147,19 +149,27 @@ def _send(connection: socket.socket, body: bytes) -> float:
     return time.monotonic() - began
 
 
-def test_bytes_arrive_unchanged_at_the_paced_rate() -> None:
+def _quickest(connection: socket.socket, body: bytes, enough_s: float) -> float:
+    """The shortest of several sends: at least three, and more on a busy machine while none is down to ``enough_s``."""
+    took = [_send(connection, body) for _ in range(3)]
+    deadline = time.monotonic() + PATIENCE_S
+    while min(took) > enough_s and time.monotonic() < deadline:
+        took.append(_send(connection, body))
+    return min(took)
+
+
+def test_bytes_arrive_unchanged_and_no_faster_than_the_paced_rate() -> None:
     with _through(0.0) as connection:
-        body = os.urandom(800_000)
-        seconds = min(_send(connection, body) for _ in range(3))
-    assert 0.9 * 0.2 < seconds < 2 * 0.2  # loose above: the machine may be busy
+        seconds = _quickest(connection, os.urandom(800_000), 0.4)
+    assert 0.9 * 0.2 < seconds < 0.4
 
 
 def test_latency_delays_both_ways_and_does_not_slow_the_stream() -> None:
     with _through(0.05, rate=40e6) as connection:
-        small = min(_send(connection, b"x") for _ in range(3))
-        large = min(_send(connection, os.urandom(2_000_000)) for _ in range(3))
+        small = _quickest(connection, b"x", 0.2)
+        large = _quickest(connection, os.urandom(2_000_000), 1.0)
     assert 0.1 <= small < 0.2
-    assert 0.9 * 0.15 < large < 0.35
+    assert 0.9 * 0.15 < large < 1.0  # a delay of each chunk by itself would make it 2.5
 
 
 def test_links_of_one_medium_share_its_rate() -> None:
@@ -207,4 +217,11 @@ def test_process_ends_when_its_starter_lets_go(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert set(json.loads(process.stdout.readline())["ports"]) == {"l"}
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_relay_that_ends_listens_no_more() -> None:
+    with _relay(RelayRoute("l", "m", 4e6, 0.0, "127.0.0.1", 1)) as ports:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", ports["l"]), PATIENCE_S)
