@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import leftovers
+
+_PATIENCE_S = 30.0  # for what is about to end
+
 # The machines that run the suite are shared and slow at times: a time limit on one example says nothing.
 settings.register_profile("edgecut", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("edgecut")
@@ -20,4 +24,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setenv(leftovers.MARK, str(cache))
         yield cache
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_left_behind(_own_cache: Path) -> Iterator[None]:
+    """A module that leaves processes, threads or listening sockets fails itself, not whoever comes next."""
+    before = leftovers.look()
+    yield
+    left = leftovers.await_gone(before, _PATIENCE_S)
+    assert not left, "this module leaves behind:\n" + "\n".join(left)

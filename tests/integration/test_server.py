@@ -18,7 +18,8 @@ from boards.catalog import load_system
 from hil.emulate import Emulation
 from tests.needs import needs_program
 from tests.server.samples import LAYERS, WIDTH, small_model
-from tests.server.service import ONNX, Service, command, environment, wait_for
+from tests.server.service import ONNX, Service, command, environment
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -103,7 +104,7 @@ def test_workers_of_a_killed_web_process_end_by_themselves(service: Service) -> 
 def test_job_of_a_killed_worker_runs_once_more_and_is_then_interrupted(service: Service) -> None:
     job = service.ordered(VERY_SLOW)
     for attempt in (1, 2):
-        wait_for(lambda a=attempt: _runs_for(service, job, a), 30, "the job does not run")  # type: ignore[misc]
+        wait_for(lambda a=attempt: _runs_for(service, job, a), "the job does not run")  # type: ignore[misc]
         (worker,) = service.worker_pids()
         os.kill(worker, signal.SIGKILL)
     found = service.wait_for_state(job, ["interrupted"])
@@ -118,7 +119,7 @@ def test_running_and_queued_jobs_can_be_cancelled(service: Service) -> None:
     service.wait_for_state(running, ["running"])
     assert service.call("DELETE", queued).json["state"] == "cancelled"
     assert service.call("DELETE", running).status == 202
-    found = service.wait_for_state(running, ["cancelled"], 10)
+    found = service.wait_for_state(running, ["cancelled"])
     assert found["error"] is None and not found["losses"]
     assert service.get(f"{running}/plan").status == 409
     service.wait_for_state(service.ordered(QUICK), ["done"])
@@ -137,13 +138,13 @@ def test_plan_is_measured_on_emulated_boards(tmp_path: Path) -> None:
         identity = service.wait_for_state(solved, ["done"])["id"]
         order = {"kind": "measure", "job": identity, "lab": "bench", "quick": True}
         cancelled = service.ordered(order)
-        wait_for(lambda: "window" in str(service.get(cancelled).json["progress"]), 60, "nothing is measured")
+        wait_for(lambda: "window" in str(service.get(cancelled).json["progress"]), "nothing is measured")
         assert service.call("DELETE", cancelled).status == 202
         service.wait_for_state(cancelled, ["cancelled"])
 
         # The boards are free again for the next.
         job = service.ordered(order)
-        found = service.wait_for_state(job, ["done", "failed"], 120)
+        found = service.wait_for_state(job, ["done", "failed"])
         assert found["state"] == "done", found["error"]
         measurement = service.get(f"{job}/measurement").json
         assert measurement["emulated"] and measurement["quick"] and not measurement["partial"]
@@ -194,7 +195,7 @@ def test_calls_of_the_document_work_in_its_order(tmp_path: Path) -> None:
         calls = "\n".join(blocks).replace("http://127.0.0.1:8080", service.url)
         home = {**os.environ, "CURL_HOME": str(tmp_path)}
         line = [shell, "-e", "-c", calls]
-        ran = subprocess.run(line, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=150, check=False)
+        ran = subprocess.run(line, cwd=tmp_path, env=home, capture_output=True, text=True, timeout=240, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         listed = service.get("/v1/jobs").json["jobs"]
     assert [job["kind"] for job in listed] == ["solve", "measure", "solve", "solve"]
@@ -224,7 +225,7 @@ def _restore(lab: Path, text: str, key: str) -> None:
 
 def _try_to_serve(*options: str) -> subprocess.CompletedProcess[str]:
     line = command("server", "dev", *options)
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, env=environment(), check=False)
 
 
 def _chunked_upload(service: Service, body: bytes) -> bytes:
@@ -232,6 +233,6 @@ def _chunked_upload(service: Service, body: bytes) -> bytes:
     host, port = service.url.removeprefix("http://").split(":")
     head = f"POST /v1/models HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n"
     head += "Transfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(head.encode() + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
         return connection.recv(4096)

@@ -7,18 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.waiting import PATIENCE_S, wait_for
+
 ROOT = Path(__file__).parents[2]
-START_S = 30.0
 JSON = {"Content-Type": "application/json"}
 ONNX = {"Content-Type": "application/octet-stream"}
 
@@ -68,7 +68,7 @@ class Service:
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:"), (self._data.parent / "server.log").read_text()
-        wait_for(lambda: self.get("/v1/health").json["workers"] > 0, START_S, "no worker started")
+        wait_for(lambda: self.get("/v1/health").json["workers"] > 0, "no worker started")
 
     @property
     def pid(self) -> int:
@@ -85,10 +85,10 @@ class Service:
         self.worker_pids()
         assert self._process is not None and self._process.stdout is not None
         self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(PATIENCE_S)
         self._process.stdout.close()
         self._process = None
-        wait_for(lambda: not any(map(_runs, self._seen)), 20, f"of workers {self._seen} some live on")
+        wait_for(lambda: not any(map(_runs, self._seen)), f"of workers {self._seen} some live on")
         return code
 
     def call(
@@ -96,7 +96,7 @@ class Service:
     ) -> Answer:
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=dict(headers or {}))
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return Answer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as e:
             with e:
@@ -114,7 +114,7 @@ class Service:
         assert answer.status == 202, answer.body
         return answer.headers["Location"]
 
-    def wait_for_state(self, job: str, states: Sequence[str], timeout_s: float = 60.0) -> dict[str, Any]:
+    def wait_for_state(self, job: str, states: Sequence[str], patience_s: float = 2 * PATIENCE_S) -> dict[str, Any]:
         """The job once it is in one of the states."""
         found: dict[str, Any] = {}
 
@@ -122,16 +122,8 @@ class Service:
             found.update(self.get(job).json)
             return found["state"] in states
 
-        wait_for(reached, timeout_s, lambda: f"expected {states}, got {found}")
+        wait_for(reached, lambda: f"expected {states}, got {found}", patience_s)
         return found
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float, complaint: str | Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(complaint if isinstance(complaint, str) else complaint())
-        time.sleep(0.05)
 
 
 def _runs(pid: int) -> bool:
