@@ -1,15 +1,10 @@
-"""Small bundles made by hand, and real agents to run them on."""
+"""Small bundles made by hand."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,11 +14,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-
-from firmware_interface.keys import read_key, write_key
-from hil.lab_types import Lab, LabTarget
-
-START_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -258,59 +248,6 @@ def revisited() -> Sample:
     )
     ways = {("a", "b"): (("a", "b"),), ("b", "a"): (("b", "a"),)}
     return Sample(parts, ways, "a", "a", ("y",), depth=3, hop_stages={"u": 1})
-
-
-class AgentProcess:
-    """A real agent, started as a process of its own."""
-
-    def __init__(self, name: str, key_file: Path, *, arguments: Sequence[str] = ()) -> None:
-        command = [sys.executable, "-m", "hil.agent_cli", "--name", name, "--key-file", str(key_file)]
-        command += ["--exit-with-parent", str(os.getpid()), *arguments]
-        self.name = name
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"agent {name} did not start: {self.stop()}")
-        self.ready: dict[str, Any] = json.loads(line)
-
-    @property
-    def target(self) -> LabTarget:
-        return LabTarget(self.name, "network_agent", self.ready["host"], self.ready["port"])
-
-    def stop(self) -> str:
-        """Terminate and return what it wrote to its standard error."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            _, errors = self.process.communicate(timeout=START_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            self.process.send_signal(signal.SIGABRT)  # makes it print what its threads are at
-            _, errors = self.process.communicate()
-            raise RuntimeError(f"agent {self.name} does not stop: {errors}") from error
-        return errors
-
-
-@contextmanager
-def lab_of(folder: Path, names: Sequence[str]) -> Iterator[tuple[Lab, dict[str, AgentProcess]]]:
-    """Agents of these names, and the lab that they make."""
-    key_file = folder / "lab.key"
-    write_key(key_file)
-    with ExitStack() as stack:
-        agents: dict[str, AgentProcess] = {}
-        for name in names:
-            agents[name] = AgentProcess(name, key_file)
-            stack.callback(agents[name].stop)
-        targets = {name: agent.target for name, agent in agents.items()}
-        lab = Lab(folder / "lab.yaml", "sample", read_key(key_file), True, "none", targets)
-        yield lab, agents
 
 
 def frames_for(sample: Sample, count: int) -> np.ndarray[Any, Any]:
