@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,9 @@ from hil.lab import load_lab, load_lab_system
 from hil.lab_types import Lab
 from hil.targets import connect_target
 from tests.needs import needs_root
+from tests.waiting import PATIENCE_S, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
@@ -43,20 +43,24 @@ def _runtime_files() -> list[Path]:
     return sorted(Path(os.environ["XDG_RUNTIME_DIR"]).glob("edgecut-*"))
 
 
-def _devices() -> set[str]:
-    """Host ends of control cables."""
-    return {p.name for p in Path("/sys/class/net").glob("ec*")}
+def _devices(pid: int | None = None) -> set[str]:
+    """Host ends of the control cables of emulations that this process, or another, has started."""
+    return {p.name for p in Path("/sys/class/net").glob(f"ec{os.getpid() if pid is None else pid:x}.*")}
 
 
-def _await_nothing_left(pids: list[int], devices: set[str], timeout_s: float = 10.0) -> None:
+def _await_nothing_left(pids: list[int], starter: int | None = None) -> None:
     """All processes and network devices gone; namespaces go with their last process, a moment later."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        alive = [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != "zombie"]
-        if not alive and not _devices() & devices:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"left behind: processes {alive}, devices {_devices() & devices}")
+    wait_for(
+        lambda: not any(map(_alive, pids)) and not _devices(starter),
+        lambda: f"left behind: of processes {pids} {[*filter(_alive, pids)]}, devices {_devices(starter)}",
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _check_boards(lab: Lab) -> None:
@@ -66,17 +70,16 @@ def _check_boards(lab: Lab) -> None:
 
 
 def test_boards_answer_and_nothing_is_left(shaping: RequestedShaping) -> None:
-    before = _devices()
     with Emulation("demo", shaping=shaping) as emulation:
         assert emulation.lab.shaping == shaping
         assert load_lab(emulation.lab.path) == emulation.lab
         assert load_lab_system(emulation.lab) == load_system("demo")
         _check_boards(emulation.lab)
         pids = list(emulation.process_ids().values())
-        devices = _devices() - before
+        assert bool(_devices()) == (shaping == "tc")
         emulation.check()
         assert len(_runtime_files()) == 1
-    _await_nothing_left(pids, devices)
+    _await_nothing_left(pids)
     assert _runtime_files() == []
 
 
@@ -91,12 +94,20 @@ def test_each_board_has_a_core_of_its_own() -> None:
 
 @pytest.mark.parametrize("shaping", ["tc", "relay"], indirect=True)
 def test_link_has_the_rate_of_the_system_file(shaping: RequestedShaping) -> None:
+    """Never faster; and as fast within a minute at least once, for a busy machine is slower now and then."""
     link = load_system("demo").links[0]
-    with emulate("demo", shaping=shaping) as lab, connect_target(lab, "left") as left:
+    wanted = payload_bytes_per_s(link)
+    rates: list[float] = []
+
+    def reached() -> bool:
         probe = left.probe_link(link.name, "right", lab.link_address(link.name, "right"), sizes=(0,), repeats=5)
-    rate = probe.burst_bytes / probe.burst_receive_ns * 1e9
-    assert rate == pytest.approx(payload_bytes_per_s(link), rel=0.06)
-    assert min(probe.round_trip_ns[0]) < 10e6  # an empty message does not wait for anything
+        rates.append(probe.burst_bytes / probe.burst_receive_ns * 1e9)
+        # An empty message does not wait for anything.
+        return rates[-1] > 0.94 * wanted and min(probe.round_trip_ns[0]) < 10e6
+
+    with emulate("demo", shaping=shaping) as lab, connect_target(lab, "left") as left:
+        wait_for(reached, lambda: f"expected {wanted:g} B/s, got {rates}")
+    assert max(rates) < 1.06 * wanted
 
 
 def test_two_emulations_at_once_do_not_meet(shaping: RequestedShaping) -> None:
@@ -107,11 +118,10 @@ def test_two_emulations_at_once_do_not_meet(shaping: RequestedShaping) -> None:
 
 
 def test_emulation_inside_a_crashing_block_is_cleaned_up(shaping: RequestedShaping) -> None:
-    before = _devices()
     with pytest.raises(ZeroDivisionError), Emulation("demo", shaping=shaping) as emulation:
-        pids, devices = list(emulation.process_ids().values()), _devices() - before
+        pids = list(emulation.process_ids().values())
         _ = 1 / 0
-    _await_nothing_left(pids, devices)
+    _await_nothing_left(pids)
     assert _runtime_files() == []
 
 
@@ -134,13 +144,12 @@ def _starter(shaping: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 
 def test_killing_the_starter_leaves_no_process_and_no_cable(shaping: RequestedShaping) -> None:
-    before = _devices()
     with _starter(shaping) as (process, pids):
         assert len(pids) >= 2
-        devices = _devices() - before
+        assert bool(_devices(process.pid)) == (shaping == "tc")
         process.send_signal(signal.SIGKILL)
-        process.wait(5)
-        _await_nothing_left(pids, devices)
+        process.wait(PATIENCE_S)
+        _await_nothing_left(pids, process.pid)
     # Its directory with the key could not be removed; the next emulation does that.
     assert len(_runtime_files()) == 1
     with emulate("demo", shaping="none"):
@@ -158,11 +167,8 @@ def test_directory_of_a_living_emulation_stays() -> None:
 def test_death_of_a_board_is_noticed_and_named() -> None:
     with Emulation("demo", shaping="none") as emulation:
         os.kill(emulation.process_ids()["right"], signal.SIGKILL)
-        deadline = time.monotonic() + 5
         with pytest.raises(EmulationError, match=r"right.*exit code -9"):
-            while time.monotonic() < deadline:
-                emulation.check()
-                time.sleep(0.02)
+            wait_for(emulation.check, "nothing is noticed")  # it returns nothing, until it raises
 
 
 def test_lab_file_goes_where_told_and_goes_away(tmp_path: Path) -> None:
