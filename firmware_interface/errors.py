@@ -9,6 +9,7 @@ WireError
 ├── RemoteError              the other side answered with an ERROR message
 ├── BoardResetError          a board on a serial line has forgotten the session: it was reset in between
 ├── FirmwareBuildError       a board's firmware could not be built
+├── CompileError             no kernel of a board runs an operator, or its image cannot be made
 └── BenchmarkError           a board with a standard benchmark firmware refused, or broke the rules of its protocol
 """
 
@@ -18,6 +19,7 @@ __all__ = [
     "AuthenticationError",
     "BenchmarkError",
     "BoardResetError",
+    "CompileError",
     "ConnectionLostError",
     "DeadlineError",
     "FirmwareBuildError",
@@ -99,3 +101,11 @@ class BenchmarkError(WireError):
     def __init__(self, problem: str, phase: str, port: str, received: str = "") -> None:
         self.problem, self.phase, self.port, self.received = problem, phase, port, received
         super().__init__(f"{port}, {phase}: {problem}" + (f" (last: {received})" if received else ""))
+
+
+class CompileError(WireError):
+    """A sub-model cannot become a board image: which node and operator, why, and what the kernels take."""
+
+    def __init__(self, node: str, op_type: str, problem: str, takes: str) -> None:
+        self.node, self.op_type, self.problem, self.takes = node, op_type, problem, takes
+        super().__init__(f"{op_type} {node!r}: {problem}; taken: {takes}" if node else f"{op_type}: {problem}; {takes}")

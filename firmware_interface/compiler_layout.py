@@ -1,0 +1,144 @@
+"""Where tensors lie in a board's arena: a layout that somebody gives, checked, or a simple one of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from firmware_interface.compiler_graph import Step, Steps, Stored, Tensor
+from firmware_interface.compiler_move import is_view
+from firmware_interface.errors import CompileError
+
+__all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "simple_layout", "wire_buffer"]
+
+ALIGNMENT = 4
+"""Of offsets in the arena: what float32 kernels need."""
+_OVERWRITING = frozenset(("Add", "Mul", "Softmax", "Relu", "Clip", "Sigmoid", "HardSwish"))
+"""Operators whose kernels may write where they read an input of the result's size; more in int8, see below."""
+_OVERWRITING_INT8 = frozenset(("HardSigmoid", "LeakyRelu", "Elu", "Tanh", "Erf", "Abs", "Neg", "QuantizeLinear"))
+
+
+def wire_buffer(tensor: str) -> str:
+    """Name in a layout of the buffer that holds a tensor as it is on the wire, where that is transposed."""
+    return f"{tensor}@wire"
+
+
+@dataclass(frozen=True)
+class SegmentLayout:
+    """Order of the operators and the arena of a segment, as the plan has them.
+
+    ``offsets``: bytes by tensor name (model inputs and outputs included), and by ``wire_buffer(name)`` for a tensor
+    that is transposed between wire and board.
+    """
+
+    operators: tuple[str, ...]
+    offsets: Mapping[str, int]
+    arena_bytes: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor that lives from step ``first`` to step ``last``; -1: before all, the number of steps: behind all."""
+
+    name: str
+    tensor: Tensor
+    first: int
+    last: int
+
+
+def buffers(steps: Steps, transposed: frozenset[str]) -> list[Buffer]:
+    """All buffers of a segment. Inputs live from the start, outputs to the end."""
+    end = len(steps.steps)
+    readers = steps.readers()
+    inputs = {t.name for t in steps.inputs}
+    outputs = {t.name for t in steps.outputs}
+    made = [(-1, t) for t in steps.inputs]
+    made += [(at, out.tensor) for at, step in enumerate(steps.steps) for out in step.outputs]
+    found: list[Buffer] = []
+    for first, tensor in made:
+        last = max(readers.get(tensor.name, [first]))
+        if tensor.name in outputs:
+            last = end
+        found.append(Buffer(tensor.name, tensor, first, last))
+        if tensor.name in transposed:
+            when = (-1, -1) if tensor.name in inputs else (end, end)
+            found.append(Buffer(wire_buffer(tensor.name), tensor, *when))
+    return found
+
+
+def may_share(step: Step, source: Stored) -> bool:
+    """Whether the step's first output may lie where that input lies: the same bytes, or overwritten element by
+    element."""
+    out = step.output.tensor
+    if source.tensor.size_bytes != out.size_bytes or source.tensor.dtype != out.dtype:
+        return False
+    if is_view(step):
+        return True
+    overwriting = step.op_type in _OVERWRITING or (step.integer and step.op_type in _OVERWRITING_INT8)
+    return overwriting and source.tensor.shape == out.shape
+
+
+def simple_layout(steps: Steps, transposed: frozenset[str]) -> SegmentLayout:
+    """The model's own order; largest buffers first, each into the lowest gap. For tests and single boards."""
+    found = buffers(steps, transposed)
+    by_name = {b.name: b for b in found}
+    root = {b.name: b.name for b in found}
+    span = {b.name: (b.first, b.last) for b in found}
+    for at, step in enumerate(steps.steps):
+        for source in step.stored():
+            into = root[source.tensor.name]
+            if may_share(step, source) and span[into][1] == at and by_name[source.tensor.name].first < at:
+                root[step.output.tensor.name] = into
+                span[into] = span[into][0], by_name[step.output.tensor.name].last
+                break
+    offsets: dict[str, int] = {}
+    placed: list[tuple[int, int, tuple[int, int]]] = []
+    for buffer in sorted((b for b in found if root[b.name] == b.name), key=lambda b: -b.tensor.size_bytes):
+        size, lives = -(-buffer.tensor.size_bytes // ALIGNMENT) * ALIGNMENT, span[buffer.name]
+        at = 0
+        for start, end, other in sorted(placed):
+            if other[0] <= lives[1] and lives[0] <= other[1]:
+                if start - at >= size:
+                    break
+                at = max(at, end)
+        offsets[buffer.name] = at
+        placed.append((at, at + size, lives))
+    everywhere = {b.name: offsets[root[b.name]] for b in found}
+    arena = max((end for _, end, _ in placed), default=0)
+    return SegmentLayout(tuple(s.name for s in steps.steps), everywhere, arena)
+
+
+def check_layout(steps: Steps, layout: SegmentLayout, transposed: frozenset[str]) -> None:
+    """Raises CompileError where the layout is not one that this segment can run with."""
+    names = tuple(s.name for s in steps.steps)
+    if names != layout.operators:
+        raise CompileError("", "layout", f"operators {list(layout.operators)}", f"the sub-model's: {list(names)}")
+    for fault in _faults(steps, layout, buffers(steps, transposed)):
+        raise CompileError("", "layout", fault, "a layout made for this segment and this runtime; plan again")
+
+
+def _faults(steps: Steps, layout: SegmentLayout, found: list[Buffer]) -> Iterator[str]:
+    missing = [b.name for b in found if b.name not in layout.offsets]
+    if missing:
+        yield f"no place for {', '.join(missing)}"
+        return
+    for i, a in enumerate(found):
+        begin, end = layout.offsets[a.name], layout.offsets[a.name] + a.tensor.size_bytes
+        if begin < 0 or begin % ALIGNMENT or end > layout.arena_bytes:
+            yield f"{a.name!r} from {begin} to {end} in an arena of {layout.arena_bytes} bytes"
+        for b in found[:i]:
+            over = begin < layout.offsets[b.name] + b.tensor.size_bytes and layout.offsets[b.name] < end
+            if over and a.first <= b.last and b.first <= a.last and not _handed_over(steps, layout, a, b):
+                yield f"{a.name!r} and {b.name!r} overlap while both are needed"
+
+
+def _handed_over(steps: Steps, layout: SegmentLayout, a: Buffer, b: Buffer) -> bool:
+    """Whether one of them becomes the other in place, so that they may lie at one place."""
+    early, late = (a, b) if a.first < b.first else (b, a)
+    if layout.offsets[a.name] != layout.offsets[b.name] or not 0 <= late.first < len(steps.steps):
+        return False
+    step = steps.steps[late.first]
+    sources = [s for s in step.stored() if s.tensor.name == early.name]
+    if not sources or late.name != step.output.tensor.name or not may_share(step, sources[0]):
+        return False
+    return early.last == late.first or is_view(step)
