@@ -24,8 +24,9 @@ from optimizer.search.cpsat import Budget
 from optimizer.search.label_cuts import all_cuts, cuts_along_orders
 from optimizer.search.label_known import KnownFront
 from optimizer.search.label_lattice import Floats, Ints, Lattice
+from optimizer.search.label_queue import LabelQueue
 from optimizer.search.label_settle import TIGHT, LabelSettler, Promise
-from optimizer.search.label_steps import Labels, Steps, concatenated
+from optimizer.search.label_steps import Labels, Steps
 from optimizer.search.label_transfers import can_handle
 from optimizer.search.pool import Assignment, Pool
 
@@ -135,21 +136,22 @@ class _Search:
 
     def run(self) -> bool:
         """Make all labels; False when time or room runs out."""
-        coming: list[list[Labels]] = [[] for _ in range(self.lattice.m)]
-        coming[0].append(self.steps.begin())
+        queue = LabelQueue()
+        queue.add([(np.zeros(1, dtype=np.int64), self.steps.begin())])
         for cut in range(self.lattice.m):
-            if not coming[cut]:
+            coming = queue.take(cut)
+            if coming is None:
                 continue
-            labels = self._sifted(cut, concatenated(coming[cut]))
-            coming[cut] = []
-            self.kept[cut] = labels
+            labels = self.kept[cut] = self._sifted(cut, coming)
             if cut == self.lattice.m - 1:
                 break
-            for end, grown in self.steps.expand(cut, labels):
-                self.made += len(grown)
-                coming[end].append(grown)
+            grown = []
+            for ends, longer in self.steps.expand(cut, labels):
+                self.made += len(longer)
+                grown.append((ends, longer))
                 if time.monotonic() > self.deadline or self.made > self.max_labels:
                     return False
+            queue.add(grown)
         return True
 
     def _sifted(self, cut: int, labels: Labels) -> Labels:

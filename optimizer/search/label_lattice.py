@@ -58,6 +58,11 @@ class Lattice:
         return bool((self.border.sum(axis=1) <= 1).all()) and self.m == self.sets.shape[1] + 1
 
     @cached_property
+    def borders(self) -> list[list[int]]:
+        """By cut, the tensors of ``border`` in ascending order."""
+        return [np.flatnonzero(row).tolist() for row in self.border]
+
+    @cached_property
     def contains(self) -> Bools:
         """(m, m) True where the second cut strictly contains the first."""
         inside = self.sets.astype(np.float32)

@@ -57,12 +57,15 @@ class Labels:
     def __len__(self) -> int:
         return len(self.period_s)
 
-    def pick(self, rows: Ints | Bools) -> Labels:
-        return Labels(*(getattr(self, f.name)[rows] for f in fields(self)))
+    def pick(self, rows: Ints | Bools | slice) -> Labels:
+        return Labels(*(getattr(self, name)[rows] for name in _FIELDS))
+
+
+_FIELDS = tuple(f.name for f in fields(Labels))
 
 
 def concatenated(parts: Sequence[Labels]) -> Labels:
-    return Labels(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Labels)))
+    return Labels(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
 
 
 class Steps:
@@ -150,8 +153,8 @@ class Steps:
                 fine &= figures <= limit * (1 + 1e-9)
         return np.asarray(fine & ~self.known.reaches(period_s, latency_s, energy_j))
 
-    def expand(self, cut: int, labels: Labels) -> Iterator[tuple[int, Labels]]:
-        """(cut, labels) for every stage that may be added."""
+    def expand(self, cut: int, labels: Labels) -> Iterator[tuple[Ints, Labels]]:
+        """Labels with every stage that may be added, and (l,) the cuts at which these stages end."""
         above = np.flatnonzero(self.lattice.contains[cut])
         for number in np.unique(labels.waiting).tolist():
             group = np.flatnonzero(labels.waiting == number)
@@ -210,9 +213,11 @@ class _Stage:
         self.fresh = lattice.border[ends] & ~lattice.made[cut]
         """(s, t) made here and needed later."""
         self.made = self.fresh.any(axis=1)
+        self.waiting_at = {t: (w, code) for w, (t, code) in enumerate(waiting)}
+        """By tensor: its row, and where it was made and has gone."""
         self._codes: dict[int, tuple[int, int]] = {}
 
-    def apply(self, labels: Labels, rows: Ints) -> Iterator[tuple[int, Labels]]:
+    def apply(self, labels: Labels, rows: Ints) -> Iterator[tuple[Ints, Labels]]:
         steps, ends = self.steps, self.ends
         spent = labels.spent[rows] | 1 << self.q
         used = labels.used[rows][:, None] | self.boards[None, :]
@@ -234,12 +239,7 @@ class _Stage:
         i, s = np.nonzero(fine)
         if len(i) == 0:
             return
-        order = np.argsort(s, kind="stable")
-        i, s = i[order], s[order]
-        grown = self._grown(labels, rows[i], s, (active[i, s], arrival[i, s], finish[i, s], used[i, s]))
-        edges = np.flatnonzero(np.diff(s)) + 1
-        for part in np.split(np.arange(len(s)), edges):
-            yield int(ends[s[part[0]]]), grown.pick(part)
+        yield ends[s], self._grown(labels, rows[i], s, (active[i, s], arrival[i, s], finish[i, s], used[i, s]))
 
     def _finish(self, labels: Labels, rows: Ints) -> Floats:
         """(rows, s) end of the stage, at least."""
@@ -262,10 +262,10 @@ class _Stage:
             if origin < steps.k:
                 ends[:, origin] += sent[s]
         ends[:, self.q] = finish
-        codes = np.zeros(len(s), dtype=np.int64)
-        origins = np.zeros(len(s), dtype=np.int64)
+        table = np.zeros((len(self.ends), 2), dtype=np.int64)
         for end in np.unique(s).tolist():
-            codes[s == end], origins[s == end] = self._code(end)
+            table[end] = self._code(end)
+        codes, origins = table[s].T
         ends *= (origins[:, None] >> np.arange(steps.k)[None, :] & 1) if steps.wants_latency else 0.0
         keys = np.stack([spent, origins], axis=1)
         distinct, which = np.unique(keys, axis=0, return_inverse=True)
@@ -289,19 +289,19 @@ class _Stage:
     def _code(self, end: int) -> tuple[int, int]:
         """What waits at that end, and its origins as bits (bit k: the source)."""
         if end not in self._codes:
-            graph, lattice, transfers = self.steps.problem.graph, self.steps.lattice, self.steps.transfers
-            cut = int(self.ends[end])
+            graph, transfers = self.steps.problem.graph, self.steps.transfers
             here, sink = transfers.board_of[self.q], self.steps.problem.board_index[self.steps.problem.system.sink]
             found = []
-            for w, (t, code) in enumerate(self.waiting):
-                if lattice.border[cut, t]:
-                    found.append((t, code | code_of(0, 1 << here) if self.intake.used[w, end] else code))
-            for t in np.flatnonzero(self.fresh[end]).tolist():
-                found.append((t, code_of(self.q, 1 << sink if graph.tensors[t].is_output else 0)))
             origins = 0
-            for _, code in found:
+            for t in self.steps.lattice.borders[int(self.ends[end])]:
+                if t not in self.waiting_at:
+                    code = code_of(self.q, 1 << sink if graph.tensors[t].is_output else 0)
+                else:
+                    w, code = self.waiting_at[t]
+                    code |= code_of(0, 1 << here) if self.intake.used[w, end] else 0
+                found.append((t, code))
                 origins |= 1 << origin_of(code)
-            self._codes[end] = (self.steps._id(tuple(sorted(found))), origins)
+            self._codes[end] = (self.steps._id(tuple(found)), origins)
         return self._codes[end]
 
 
