@@ -45,9 +45,6 @@ _FRONT_ROUNDING = 1e-6
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
 _UNCERTAINTY_SHARE = 0.5
-_WARM_GENERATIONS = 20
-_WARM_REFINE_SHARE = 0.15
-"""Generations of NSGA-II, and its share of the time left, where the search starts from an earlier front."""
 _NEAR = 1.25
 """How near to their bounds the plans of a start make the search for first plans superfluous."""
 _ORDER_SHARE = 0.6
@@ -69,6 +66,8 @@ class Run:
         self.pool = Pool(problem, self.objectives)
         self.bounds: dict[str, Bound] = {}
         self.exact = False
+        self.starts_well = False
+        """Whether there was a start, with plans near their bounds."""
         self.front_method = ""
         self.steps: list[PreferenceStep] = []
         self.stages: dict[str, float] = {}
@@ -88,8 +87,12 @@ class Run:
     def seed_pool(self) -> None:
         if self.options.start is not None:
             seed_pool(self.pool, self.options.start)
-            if self._starts_well():
-                return
+            self.starts_well = self._starts_well()
+            if self.starts_well:
+                return  # the exact front or the proof may find all the rest
+        self._cut_along_orders()
+
+    def _cut_along_orders(self) -> None:
         for assignment in order_dp_candidates(self.problem, self.objectives):
             self.pool.score(assignment)
             if self.clock.now() > self.deadline:
@@ -97,28 +100,35 @@ class Run:
 
     def _starts_well(self) -> bool:
         """Whether cuts along one order would hardly better the plans of the start, or the proof finds better ones."""
-        if self.objectives == ("throughput",) and self.pool.feasible() and is_chain(self.problem):
+        if self._is_period_of_chain() and self.pool.feasible():
             return True
         return all(self.pool.best_value(o) <= _NEAR * self._quick_bound(o).value for o in self.objectives)
 
+    def _is_period_of_chain(self) -> bool:
+        return self.objectives == ("throughput",) and is_chain(self.problem)
+
     def enumerate(self) -> None:
+        self._whole_front()
+        if self.starts_well and not self.exact and not self._is_period_of_chain():
+            self._cut_along_orders()  # which a good start has put off
+
+    def _whole_front(self) -> None:
         if self.problem.non_contiguous:
             return  # every way to cut in two is the contiguous plans only
         if self.options.reproducible and "memory" in self.objectives:
             return  # bounds on memory are seldom met, so that all plans would be scored, however long that takes
-        part = 1.0 if self.options.start is None else self.options.start.reopened_share
-        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * part * self._left()
+        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
         if enumerate_front(self.pool, until) is not None:
             self.exact, self.front_method = True, "the whole front: every way to cut in two"
             return
         if self.objectives == ("throughput",):
             return  # prove_period is quicker
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
-        budget = self._budget(0.3 * part * self._left())
-        if label_front(self.pool, until, max_labels=labels, budget=budget) is not None:
+        budget = self._budget(0.3 * self._left())
+        if label_front(self.pool, until, max_labels=labels, budget=budget, seeded=self.starts_well) is not None:
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
-        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * part * self._left()
+        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()
         for assignment in label_seeds(self.pool, until):
             self.pool.score(assignment)
 
@@ -135,10 +145,8 @@ class Run:
             self.bounds[objective] = Bound(least, True, self.front_method, 0.0)
             return
         still = len([o for o in self.objectives if o not in self.bounds])
-        kept = 0.0 if self.exact or self._is_resolved_singly() else _REFINE_SHARE
+        kept = 0.0 if self.exact else _REFINE_SHARE
         share = self._left() * (1.0 - kept) / still
-        if self.options.start is not None:
-            share = self.options.start.proof_time_s(objective, share)
         budget, used_s = self._budget(share, self.options.gap), self.clock.used_s
         quick = self._quick_bound(objective)
         known = quick.value
@@ -150,10 +158,6 @@ class Run:
             period_s = self.bounds["throughput"].value if "throughput" in self.bounds else 0.0
             bound = _tighter(bound, prove(self.pool, objective, budget, max(known, bound.value), period_s))
         self.bounds[objective] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
-
-    def _is_resolved_singly(self) -> bool:
-        """Whether this solves again for one objective: then nothing follows the proof, for one plan is no front."""
-        return self.options.start is not None and len(self.objectives) == 1
 
     def _quick_bound(self, objective: str) -> Bound:
         """What is known without a search, by the problem itself or by the start."""
@@ -210,9 +214,6 @@ class Run:
 
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
-        start = self.options.start
-        if start is not None and len(start.assignments) > 1:
-            return  # the front that we start from has been through this
         until = self.clock.now() + 0.6 * self._left()
         pairs = [(a, b) for a in self.objectives for b in self.objectives if a != b]
         cases = [(share, fixed, free) for share in _GRID for fixed, free in pairs]
@@ -230,8 +231,6 @@ class Run:
         return self.options.workers or len(os.sched_getaffinity(0))
 
     def refine(self) -> None:
-        if self._is_resolved_singly():
-            return
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
 
         domains = safe_domains(self.pool, {o: b.value for o, b in self.bounds.items()})
@@ -241,11 +240,8 @@ class Run:
             order = list(dict.fromkeys(self.problem.processor_index[s.processor] for s in plan.segments))
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
-        deadline, generations = self.deadline, RefineOptions.generations
-        if self.options.start is not None:
-            deadline, generations = self.clock.now() + _WARM_REFINE_SHARE * self._left(), _WARM_GENERATIONS
-        deadline = math.inf if self.options.reproducible else deadline
-        refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed, generations=generations))
+        deadline = math.inf if self.options.reproducible else self.deadline
+        refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
 
     def replicate(self) -> None:
         """Plans with replicas, and what bounds them as well."""
@@ -302,6 +298,7 @@ class Run:
             gap=self.options.gap,
             chosen_because=choice.words,
             steps=tuple(self.steps),
+            found_s={o: at_s - self.begin for o, at_s in self.pool.found_at_s.items()},
         )
 
 

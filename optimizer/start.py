@@ -2,9 +2,8 @@
 
 Its plans (those of front.json beside it as well) are where the search begins; segments of boards that are gone go to
 the board that takes them best. Its bounds hold on, scaled: where every duration is now at least a share of what it
-was, and every plan of now was a plan then, no period and no latency is below that share of the old bound. What was
-left open then gets a part of the time, and a proof that ended then no more than it took: solving again takes a fraction
-of the first solve, and what the change has made harder stays bounded.
+was, and every plan of now was a plan then, no period and no latency is below that share of the old bound. Nothing else
+is cut short: what is not proven gets the time that it gets without a start, so that no plan is worse for having one.
 """
 
 from __future__ import annotations
@@ -32,10 +31,6 @@ __all__ = ["Start", "carried_bounds", "load_start", "seed_pool", "start_of"]
 _SCALED = ("throughput", "latency")
 """Objectives that shrink no faster than the durations. Energy does not: a processor that is faster idles longer."""
 _ROUNDING = 1e-9
-_REOPENED_SHARE = 0.3
-"""Share of its time for a proof that an earlier search, with all of it, left open."""
-_LEAST_PROOF_S = 0.5
-"""Seconds that a proof gets at least, also where it took less then."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +40,6 @@ class Start:
     assignments: tuple[tuple[int, ...], ...]
     bounds: Mapping[str, float] = field(default_factory=dict)
     """Proven lower bounds that hold for the new problem, by objective."""
-    left_open: frozenset[str] = frozenset()
-    """Objectives that were not proven then: what took all of the time will hardly close now."""
-    proof_s: Mapping[str, float] = field(default_factory=dict)
-    """Seconds that proofs took then, by objective, where they are known."""
-
-    @property
-    def reopened_share(self) -> float:
-        """Of the time for a search of the whole front, what it gets now."""
-        return _REOPENED_SHARE if self.left_open else 1.0
-
-    def proof_time_s(self, objective: str, seconds: float) -> float:
-        """Of the seconds that a proof would get without a start, those it gets now."""
-        if objective in self.left_open:
-            return _REOPENED_SHARE * seconds
-        if objective in self.proof_s:
-            return min(seconds, max(_LEAST_PROOF_S, self.proof_s[objective]))
-        return seconds
 
 
 def load_start(source: Path | Mapping[str, Any], problem: Problem) -> Start:
@@ -88,9 +66,7 @@ def _start(loaded: LoadedPlan, more: Sequence[_Row], problem: Problem) -> Start:
     gone: dict[str, int] = {}
     rows = [_row(loaded.plan), *more]
     found = dict.fromkeys(tuple(_assignment(problem, row, gone, loaded.path)) for row in rows)
-    unproven = frozenset(o for o, c in loaded.certificates.items() if c.status != "proven")
-    proof_s = {o: c.seconds for o, c in loaded.certificates.items() if c.seconds > 0}
-    return Start(tuple(found), carried_bounds(loaded, problem), unproven, proof_s)
+    return Start(tuple(found), carried_bounds(loaded, problem))
 
 
 _Row = list[tuple[str, tuple[int, ...]]]

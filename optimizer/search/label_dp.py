@@ -55,10 +55,13 @@ def label_front(
     max_cuts: int = MAX_CUTS,
     max_labels: int = MAX_LABELS,
     budget: Budget | None = None,
+    *,
+    seeded: bool = False,
 ) -> int | None:
     """Score every plan that may be on the front; the number of labels made.
 
     ``budget``: of CP-SAT, which is asked for other schedules where the first one falls short of its label.
+    ``seeded``: the pool holds plans near the front, so that a narrow search for such is left out.
     None where this does not apply (see ``can_handle``; too many cuts or processors, other objectives, several segments
     a processor), where time (time.monotonic) or room runs out, or where a plan falls short of its label and might
     have hidden a better one. The pool then holds a front that is not known to be complete. Figures of the front are
@@ -71,7 +74,8 @@ def label_front(
     if sets is None:
         return None
     lattice, made = Lattice(problem, sets), 0
-    for beam, merge in ((_BEAM, True), (None, True), (None, False)):
+    efforts: list[tuple[int | None, bool]] = [(_BEAM, True), (None, True), (None, False)]
+    for beam, merge in efforts[seeded:]:
         search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge, budget))
         if not search.run() or not search.score():
             return None

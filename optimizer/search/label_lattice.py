@@ -63,6 +63,16 @@ class Lattice:
         return [np.flatnonzero(row).tolist() for row in self.border]
 
     @cached_property
+    def tails(self) -> Floats:
+        """(n, 2^k) what is left of a frame behind each operator: see ``latency_tails``."""
+        return latency_tails(self.problem)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """What is left behind each cut: see ``rest_bounds``."""
+        return rest_bounds(self)
+
+    @cached_property
     def contains(self) -> Bools:
         """(m, m) True where the second cut strictly contains the first."""
         inside = self.sets.astype(np.float32)
@@ -118,7 +128,14 @@ class Rest:
     """From the end of the last segment that made something needed."""
 
 
-def rest_bounds(lattice: Lattice, may_relay: bool) -> Rest:
+def _may_relay(problem: Problem) -> bool:
+    system = problem.system
+    names = [b.name for b in system.boards]
+    routes = [system.route(a, b) or () for a in names for b in names]
+    return any(problem.links[i].target in names for route in routes for i in route[:-1])
+
+
+def rest_bounds(lattice: Lattice) -> Rest:
     """Each bound on its own, by dynamic programming from the whole graph backwards."""
     problem, m, k = lattice.problem, lattice.m, lattice.k
     shape = (m, 1 << k)
@@ -128,7 +145,7 @@ def rest_bounds(lattice: Lattice, may_relay: bool) -> Rest:
     stages = [_stage_bounds(lattice, q) for q in range(k)]
     hop = _least_hop(lattice)
     idle_w = [ref.processor.idle_power_w for ref in problem.processors]
-    fixed = _always_counted(problem) if not may_relay else np.ones(len(problem.system.boards), np.bool_)
+    fixed = _always_counted(problem) if not _may_relay(problem) else np.ones(len(problem.system.boards), np.bool_)
     board_of = problem.tables.board_of
     for spent in _sets_downwards(k):
         for q in range(k):
@@ -187,17 +204,16 @@ def _least_hop(lattice: Lattice) -> Floats:
 
 def _path_bounds(lattice: Lattice) -> Floats:
     """(m, 2^k) the least of what is left behind the tensors that cross a cut."""
-    problem, k = lattice.problem, lattice.k
-    tails = latency_tails(problem)
+    k = lattice.k
     result = np.zeros((lattice.m, 1 << k))
     for cut in range(lattice.m):
-        ways = [waiting_tail(lattice, tails, cut, t) for t in np.flatnonzero(lattice.border[cut]).tolist()]
+        ways = [waiting_tail(lattice, cut, t) for t in np.flatnonzero(lattice.border[cut]).tolist()]
         if ways:
             result[cut] = np.min(ways, axis=0)
     return result
 
 
-def waiting_tail(lattice: Lattice, tails: Floats, cut: int, t: int) -> Floats:
+def waiting_tail(lattice: Lattice, cut: int, t: int) -> Floats:
     """(2^k,) longest way behind tensor t for those of its consumers that are outside the cut."""
     users = [c for c in lattice.problem.graph.tensors[t].consumers if not lattice.sets[cut, c]]
-    return np.asarray(tails[users].max(axis=0))
+    return np.asarray(lattice.tails[users].max(axis=0))

@@ -10,13 +10,11 @@ import numpy as np
 
 from optimizer.problem import Problem
 from optimizer.search.label_known import KnownFront
-from optimizer.search.label_latency import latency_tails
 from optimizer.search.label_lattice import (
     Bools,
     Floats,
     Ints,
     Lattice,
-    rest_bounds,
     waiting_tail,
     weight_limits,
 )
@@ -75,8 +73,7 @@ class Steps:
         self.problem, self.lattice, self.known = problem, lattice, known
         self.transfers = Transfers(problem, lattice)
         self.k = lattice.k
-        self.rest = rest_bounds(lattice, self._may_relay())
-        self.tails = latency_tails(problem)
+        self.rest = lattice.rest
         self.limits = weight_limits(problem)
         limits = problem.limits
         self.wants_latency = "latency" in objectives or limits.max_latency_s is not None
@@ -86,12 +83,6 @@ class Steps:
         self.waitings: list[Waiting] = []
         self._waiting_ids: dict[Waiting, int] = {}
         self._open: dict[tuple[int, int], Floats] = {}
-
-    def _may_relay(self) -> bool:
-        system = self.problem.system
-        names = [b.name for b in system.boards]
-        routes = [system.route(a, b) or () for a in names for b in names]
-        return any(self.problem.links[i].target in names for route in routes for i in route[:-1])
 
     def _idle_by_boards(self) -> Floats:
         """(2^b,) idle power that counts, by boards used."""
@@ -134,7 +125,7 @@ class Steps:
                 rows = labels.waiting == number
                 for t, code in self.waitings[number]:
                     done = labels.finish_s[rows, origin_of(code)] if origin_of(code) < self.k else 0.0
-                    tail = waiting_tail(self.lattice, self.tails, cut, t)[labels.spent[rows]]
+                    tail = waiting_tail(self.lattice, cut, t)[labels.spent[rows]]
                     if self.lattice.is_chain:
                         tail = self.rest.latency_s[cut, labels.spent[rows]]
                     latency[rows] = np.maximum(latency[rows], done + tail)

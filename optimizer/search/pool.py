@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -41,6 +42,9 @@ class Pool:
         self._ties = (*self.objectives, *(o for o in OBJECTIVES if o not in self.objectives))
         self.evaluations = 0
         self._plans: dict[bytes, Plan | None] = {}
+        self._least: dict[str, float] = {}
+        self.found_at_s: dict[str, float] = {}
+        """When (time.monotonic) the best plan of each objective came."""
 
     def score(self, assignment: Assignment) -> Plan | None:
         """The complete plan of an assignment (feasible or not); None where no route joins the processors, or
@@ -86,15 +90,25 @@ class Pool:
         for (assignment, _), plan in zip(outlines, plans, strict=True):
             self.evaluations += 1
             self._plans[key_of(assignment)] = plan
+            self._note(plan)
             if "memory" in self.objectives:
-                self._plans[key_of(assignment) + _LEAN] = self._lean(plan)
+                lean = self._plans[key_of(assignment) + _LEAN] = self._lean(plan)
+                self._note(lean)
         return plans
+
+    def _note(self, plan: Plan | None) -> None:
+        if plan is None or plan.score.violations:
+            return
+        for objective, value in zip(self.objectives, objective_values(plan.score, self.objectives), strict=True):
+            if value < self._least.get(objective, math.inf):
+                self._least[objective], self.found_at_s[objective] = value, time.monotonic()
 
     def add(self, plan: Plan) -> Plan:
         """Keep a schedule that was made elsewhere, scored for this problem, beside the one that ``score`` makes."""
         schedule = Schedule.of(plan)
         scored = replace(plan, score=evaluate(self.problem, schedule))
         key = repr((schedule.segments, schedule.transfers, sorted(schedule.orders.items()))).encode()
+        self._note(scored)
         return self._plans.setdefault(key, scored) or scored
 
     @cached_property
