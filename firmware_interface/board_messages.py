@@ -321,7 +321,7 @@ class Route:
     to_ports: U8
     """Bit n: port n."""
     use: U8
-    """0 none (a relay), 1 an input of the model, 2 an output of the model."""
+    """0 none (a relay), 1 an input of the model, 2 an output of the model, 3 a signal; bit 7: its frames repeat."""
     index: U16
 
 
@@ -348,7 +348,7 @@ class BoardStatistics:
     """Inferences completed since START or RUN."""
     run_ticks: U64
     wait_ticks: U64
-    """Ticks since START in which the model could not run for want of an input or of room."""
+    """Ticks between the inferences counted; with ``run_ticks`` the time from START to the end of the last."""
     send_ticks: U64
     parts_sent: U32
     parts_again: U32

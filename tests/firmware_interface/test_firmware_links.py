@@ -19,8 +19,9 @@ from firmware_interface.board_messages import Route
 from firmware_interface.errors import DeadlineError, RemoteError
 from tests.firmware_interface.faulty_port import FAULTS, FaultyPort
 from tests.firmware_interface.posix_board import PosixBoard, build, copying_image
+from tests.waiting import wait_for
 
-HERE, RELAY, INPUT, OUTPUT = 255, 0, 1, 2
+HERE, RELAY, INPUT, OUTPUT, SIGNAL, REPEATS = 255, 0, 1, 2, 3, 0x80
 HOST, UP, DOWN = 0, 1, 2
 SIZE = 3000
 PART, WINDOW = 1016, 3
@@ -165,6 +166,53 @@ def test_without_credit_nothing_more_is_sent(tmp_path: Path) -> None:
         assert [link.receive(99, timeout_s=5.0) for _ in range(2)] == [frame(1), frame(2)]
 
 
+def _signalled(clients: list[BoardClient]) -> None:
+    """A ping from the first board to the last and back, without any model."""
+    for n, client in enumerate(clients):
+        client.unload()
+        for port in (HOST, UP, DOWN):
+            client.setup_link(port, part_bytes=PART, window=WINDOW)
+        first, last = n == 0, n == len(clients) - 1
+        if first:
+            client.route(Route(1, 4, 1, HERE, 1 << DOWN, SIGNAL, 0))
+            client.route(Route(2, 4, 1, DOWN, 0, SIGNAL, 1))
+        elif last:
+            client.route(Route(1, 4, 1, UP, 0, SIGNAL, 0))
+            client.route(Route(2, 4, 1, HERE, 1 << UP, SIGNAL, 0))
+        else:
+            client.route(Route(1, 4, 1, UP, 1 << DOWN, RELAY, 0))
+            client.route(Route(2, 4, 1, DOWN, 1 << UP, RELAY, 0))
+
+
+def test_signals_go_round_one_at_a_time_without_a_model(tmp_path: Path) -> None:
+    with chain(tmp_path, 3) as clients:
+        _signalled(clients)
+        for client in reversed(clients):
+            client.start(10)
+        wait_for(lambda: [clients[n].statistics().frames for n in (0, 2)] == [10, 10], "ten pings")
+        statistics = clients[0].statistics()
+        assert statistics.wait_ticks > 0
+        assert clients[1].statistics().frames == 0  # a relay runs nothing
+
+
+def test_a_frame_repeats_without_the_host(tmp_path: Path) -> None:
+    with chain(tmp_path, 2) as clients:
+        for n, client in enumerate(clients):
+            client.load(client.write_image(copying_image(SIZE)).sha256)
+            for port in (HOST, UP, DOWN):
+                client.setup_link(port, part_bytes=PART, window=WINDOW)
+            client.route(Route(n, SIZE, 1, HOST if n == 0 else UP, 0, INPUT | (REPEATS if n == 0 else 0), 0))
+        clients[0].route(Route(1, SIZE, 2, HERE, 1 << DOWN, OUTPUT, 0))
+        link = HostLink(clients[0].line, part_bytes=PART, window=WINDOW)
+        link.sends(0, 1)
+        for client in reversed(clients):
+            client.start(9)
+        link.send(0, frame(5), timeout_s=20.0)
+        wait_for(lambda: clients[1].statistics().frames == 9, "nine frames")
+        clients[1].stop()
+        assert clients[1].read_output(0, SIZE) == frame(5)
+
+
 @pytest.mark.parametrize(
     ("route", "code"),
     [
@@ -172,6 +220,8 @@ def test_without_credit_nothing_more_is_sent(tmp_path: Path) -> None:
         (Route(1, SIZE, 1, HOST, 8, INPUT, 0), "BAD_MESSAGE"),
         (Route(1, SIZE, 1, HERE, 1, INPUT, 0), "BAD_MESSAGE"),
         (Route(1, SIZE, 1, UP, 0, INPUT, 0), "BAD_MESSAGE"),
+        (Route(1, SIZE, 1, HERE, 1, INPUT | REPEATS, 0), "BAD_MESSAGE"),
+        (Route(1, SIZE, 1, HOST, 0, 4, 0), "BAD_MESSAGE"),
         (Route(1, SIZE, 1, HOST, 1 << DOWN, INPUT, 0), "PEER"),
         (Route(1, SIZE - 1, 1, HOST, 0, INPUT, 0), "MODEL"),
         (Route(1, SIZE, 1, HOST, 0, INPUT, 1), "MODEL"),

@@ -18,13 +18,21 @@ enum {
 
 static const uint32_t cmsdk_uarts[BOARD_PORTS];
 
+/* Emulators send a byte in no time: this plays the line's rate by the board's clock, ten bits a byte, for a processor
+ * that sends byte by byte. Bytes leave a few at a time, when the last of them would have, so that the clock, which is
+ * slow to read in an emulator, is seldom asked. */
+static struct cmsdk_line {
+    uint32_t byte_ticks;
+    uint32_t count;
+    uint8_t held[16];
+} cmsdk_lines[BOARD_PORTS];
+
 static void cmsdk_take(uint8_t port) {
     uint32_t uart = cmsdk_uarts[port];
+    uint32_t state = REGISTER(uart + CMSDK_UART_STATE);
     REGISTER(uart + CMSDK_UART_INTERRUPT) = 2;
-    while ((REGISTER(uart + CMSDK_UART_STATE) & 2u) != 0) {
-        uart_received(port, (uint8_t)REGISTER(uart + CMSDK_UART_DATA));
-    }
-    if ((REGISTER(uart + CMSDK_UART_STATE) & 8u) != 0) {
+    if ((state & 2u) != 0) uart_received(port, (uint8_t)REGISTER(uart + CMSDK_UART_DATA));
+    if ((state & 8u) != 0) {
         uart_counters.lost++;
         REGISTER(uart + CMSDK_UART_STATE) = 8;
     }

@@ -15,6 +15,8 @@ enum { MAX_ROUTES = 8, MAX_WINDOW = 8, PART_HEAD = 8 };
  * boards behind port p have used up. */
 struct flow {
     struct route route;
+    bool comes; /* by a port */
+    bool repeats;
     uint8_t *buffer;
     /* From here on zero at the start of a run. */
     uint32_t arrived;
@@ -56,7 +58,6 @@ static struct link links[BOARD_PORTS];
 static uint8_t flow_count;
 
 void link_reset(void) {
-    memset(flows, 0, sizeof flows);
     memset(links, 0, sizeof links);
     flow_count = 0;
 }
@@ -86,31 +87,37 @@ static uint32_t slot_bytes(const struct flow *flow) { return (flow->route.size +
 
 enum code link_route(const struct route *route, uint8_t *ram, uint32_t ram_bytes, uint32_t *claimed) {
     bool comes = route->from_port != ROUTE_MADE_HERE;
+    uint8_t use = route->use & (uint8_t)~ROUTE_REPEATS;
     if (flow_count == MAX_ROUTES) return CODE_DOES_NOT_FIT;
-    if (route->depth == 0 || route->size == 0 || route->use > ROUTE_OUTPUT || route->to_ports >> BOARD_PORTS != 0 ||
+    if (route->depth == 0 || route->size == 0 || use > ROUTE_SIGNAL || route->to_ports >> BOARD_PORTS != 0 ||
         (comes && (route->from_port >= BOARD_PORTS || !links[route->from_port].open)) ||
-        comes == (route->use == ROUTE_OUTPUT)) {
+        (use != ROUTE_SIGNAL && comes == (use == ROUTE_OUTPUT))) {
         return CODE_BAD_MESSAGE;
     }
     for (unsigned port = 0; port < BOARD_PORTS; port++) {
         if (((unsigned)route->to_ports >> port & 1u) != 0 && !links[port].open) return CODE_PEER;
     }
-    if (route->use == ROUTE_INPUT && runtime_input(route->index).bytes != route->size) return CODE_MODEL;
-    if (route->use == ROUTE_OUTPUT && runtime_output(route->index).bytes != route->size) return CODE_MODEL;
+    if (use == ROUTE_INPUT && runtime_input(route->index).bytes != route->size) return CODE_MODEL;
+    if (use == ROUTE_OUTPUT && runtime_output(route->index).bytes != route->size) return CODE_MODEL;
     if (route->size > ram_bytes) return CODE_DOES_NOT_FIT;
-    uint32_t slot = (route->size + 15u) & ~15u;
-    if (route->depth > ram_bytes / slot) return CODE_DOES_NOT_FIT;
-    struct flow *flow = &flows[flow_count++];
-    memset(flow, 0, sizeof *flow);
+    struct flow *flow = &flows[flow_count];
     flow->route = *route;
+    uint32_t slot = slot_bytes(flow);
+    if (route->depth > ram_bytes / slot) return CODE_DOES_NOT_FIT;
+    flow->route.use = use;
+    flow->comes = comes;
+    flow->repeats = use != route->use;
     flow->buffer = ram;
+    flow_count++;
     *claimed += route->depth * slot;
     return CODE_NONE;
 }
 
 void link_start(void) {
-    for (uint8_t i = 0; i < flow_count; i++) {
-        memset(&flows[i].arrived, 0, sizeof flows[i] - offsetof(struct flow, arrived));
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        memset(&flow->arrived, 0, sizeof *flow - offsetof(struct flow, arrived));
+        /* The index of a signal says how many inferences begin without it. */
+        if (flow->route.use == ROUTE_SIGNAL) flow->used_here = 0u - flow->route.index;
     }
     for (unsigned port = 0; port < BOARD_PORTS; port++) {
         memset(&links[port].first, 0, sizeof links[port] - offsetof(struct link, first));
@@ -127,7 +134,7 @@ static uint8_t *slot_of(const struct flow *flow, uint32_t frame) {
 static bool goes_to(const struct flow *flow, unsigned port) { return ((unsigned)flow->route.to_ports >> port & 1u) != 0; }
 
 /* Frames that everybody, here and behind the links, has used up. */
-static uint32_t used_up(const struct flow *flow) {
+__attribute__((noinline)) static uint32_t used_up(const struct flow *flow) {
     uint32_t least = flow->route.use == ROUTE_INPUT ? flow->used_here : UINT32_MAX;
     for (unsigned port = 0; port < BOARD_PORTS; port++) {
         if (goes_to(flow, port) && flow->credit[port] < least) least = flow->credit[port];
@@ -136,13 +143,15 @@ static uint32_t used_up(const struct flow *flow) {
 }
 
 bool link_take_inputs(void) {
-    for (uint8_t i = 0; i < flow_count; i++) {
-        const struct flow *flow = &flows[i];
-        if (flow->route.use == ROUTE_INPUT && flow->arrived == flow->used_here) return false;
-        if (flow->route.use == ROUTE_OUTPUT && flow->arrived - used_up(flow) >= flow->route.depth) return false;
+    bool any = runtime_loaded();
+    for (const struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        if (flow->route.use == ROUTE_RELAY) continue;
+        any = true;
+        uint32_t gone = flow->comes ? flow->used_here : used_up(flow) + flow->route.depth;
+        if (flow->arrived == gone) return false;
     }
-    for (uint8_t i = 0; i < flow_count; i++) {
-        const struct flow *flow = &flows[i];
+    if (!any) return false;
+    for (const struct flow *flow = flows; flow < flows + flow_count; flow++) {
         if (flow->route.use != ROUTE_INPUT) continue;
         memcpy(runtime_input(flow->route.index).data, slot_of(flow, flow->used_here), flow->route.size);
     }
@@ -150,18 +159,21 @@ bool link_take_inputs(void) {
 }
 
 void link_give_outputs(void) {
-    for (uint8_t i = 0; i < flow_count; i++) {
-        struct flow *flow = &flows[i];
-        if (flow->route.use == ROUTE_INPUT) flow->used_here++;
-        if (flow->route.use != ROUTE_OUTPUT) continue;
-        memcpy(slot_of(flow, flow->arrived), runtime_output(flow->route.index).data, flow->route.size);
-        flow->arrived++;
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        if (flow->route.use == ROUTE_OUTPUT) {
+            memcpy(slot_of(flow, flow->arrived), runtime_output(flow->route.index).data, flow->route.size);
+        }
+        if (flow->comes) {
+            flow->used_here++; /* of no meaning to a relay */
+        } else {
+            flow->arrived++;
+        }
     }
 }
 
 static struct flow *flow_of(uint16_t tensor) {
-    for (uint8_t i = 0; i < flow_count; i++) {
-        if (flows[i].route.tensor == tensor) return &flows[i];
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        if (flow->route.tensor == tensor) return flow;
     }
     return 0;
 }
@@ -238,11 +250,10 @@ static void send_part(uint8_t port, uint32_t number) {
 }
 
 /* Put the next piece of the oldest frame that waits for this port into `parts`. */
-static bool queue(uint8_t port) {
+__attribute__((noinline)) static bool queue(uint8_t port) {
     struct link *link = &links[port];
     struct flow *best = 0;
-    for (uint8_t i = 0; i < flow_count; i++) {
-        struct flow *flow = &flows[i];
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
         if (!goes_to(flow, port) || flow->queued[port] == flow->arrived) continue;
         if (flow->queued[port] - flow->credit[port] >= flow->route.depth) continue;
         if (best == 0 || flow->queued[port] < best->queued[port]) best = flow;
@@ -277,11 +288,13 @@ static bool send(uint8_t port) {
     return true;
 }
 
+/* Whether all frames that repeat are here. */
+static bool filled(const struct flow *flow) { return flow->repeats && flow->arrived >= flow->route.depth; }
+
 static bool send_credits(uint8_t port, bool all) {
     bool any = false;
-    for (uint8_t i = 0; i < flow_count; i++) {
-        struct flow *flow = &flows[i];
-        if (flow->route.from_port != port) continue;
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        if (flow->route.from_port != port || filled(flow)) continue;
         uint32_t used = used_up(flow);
         if (used == flow->credit_told && !all) continue;
         line_send(port, TYPE_CREDIT, flow->route.tensor, used, 0);
@@ -294,6 +307,9 @@ static bool send_credits(uint8_t port, bool all) {
 bool link_poll(void) {
     if (!run_streaming()) return false;
     bool any = false;
+    for (struct flow *flow = flows; flow < flows + flow_count; flow++) {
+        if (filled(flow)) flow->arrived = used_up(flow) + flow->route.depth;
+    }
     for (uint8_t port = 0; port < BOARD_PORTS; port++) {
         struct link *link = &links[port];
         if (!link->open) continue;

@@ -6,7 +6,11 @@
 #include "frame.h"
 #include "port.h"
 
-enum { ROUTE_MADE_HERE = 0xFF, ROUTE_RELAY = 0, ROUTE_INPUT = 1, ROUTE_OUTPUT = 2 };
+/* A signal has no data in the model: it is made at the end of each inference, or awaited before each. */
+enum { ROUTE_MADE_HERE = 0xFF, ROUTE_RELAY = 0, ROUTE_INPUT = 1, ROUTE_OUTPUT = 2, ROUTE_SIGNAL = 3 };
+
+/* In `use`: the first `depth` frames come by the port, and then again and again without it. */
+enum { ROUTE_REPEATS = 0x80 };
 
 struct route {
     uint16_t tensor;

@@ -18,8 +18,8 @@ int main(void) {
         port_watchdog_feed();
         bool worked = line_poll();
         worked |= protocol_poll();
-        worked |= link_poll();
-        worked |= run_poll();
+        /* What can be sent goes first: neighbours wait for it, and plans count on it. */
+        worked = link_poll() || run_poll() || worked;
         if (!worked) {
             retained_phase(PHASE_IDLE);
             port_idle();

@@ -34,21 +34,15 @@ static struct {
 
 static struct request_id running; /* the RUN that is answered later; other requests may come before */
 
-/* Each text stands behind its code; no text holds a character below the space. */
+/* Each text stands behind its code, without one that says all by its name; no text holds a character below the space. */
 static const char texts[] =
     "\001bad payload"
-    "\003wrong board"
-    "\004runs: STOP first"
-    "\005wrong state"
+    "\004STOP first"
     "\007hash differs"
     "\010slot failed"
-    "\012no such tensor"
-    "\013no link there"
-    "\015unsupported"
-    "\020stale lease"
+    "\012no tensor"
+    "\013no link"
     "\021ATTACH first"
-    "\022bad image"
-    "\023out of range"
     "\024too little RAM";
 
 static uint8_t *put_reason(uint8_t *at, enum code code) {
