@@ -51,24 +51,45 @@ bool port_uart_open(uint8_t port, uint32_t baud) {
     REGISTER(uart + CMSDK_UART_CONTROL) = 0;
     REGISTER(uart + CMSDK_UART_DIVIDER) = divider;
     REGISTER(uart + CMSDK_UART_CONTROL) = CMSDK_UART_ON;
+    (void)REGISTER(uart + CMSDK_UART_DATA); /* an emulator looks for bytes that wait when one was read */
+    cmsdk_lines[port].byte_ticks = BOARD_TICK_HZ * 10u / baud;
     uart_empty(port);
     return true;
 }
 
-bool port_uart_can_send(uint8_t port) { return (REGISTER(cmsdk_uarts[port] + CMSDK_UART_STATE) & 1u) == 0; }
+static bool cmsdk_full(uint8_t port) { return (REGISTER(cmsdk_uarts[port] + CMSDK_UART_STATE) & 1u) != 0; }
 
-void port_uart_put(uint8_t port, uint8_t byte) { REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = byte; }
+bool port_uart_can_send(uint8_t port) { return !cmsdk_full(port); }
 
-/* The buffer holds one byte besides the one that is being shifted out: wait a byte's time at the lowest rate. */
-bool port_uart_drained(uint8_t port) {
-    if (!port_uart_can_send(port)) return false;
-    uint64_t end = port_ticks() + BOARD_TICK_HZ / (BOARD_BAUD_LEAST / 10u);
-    while (port_ticks() < end) {
+static void cmsdk_wait(uint32_t ticks) {
+    uint64_t end = port_ticks() + ticks;
+    for (uint64_t now = port_ticks(); now < end; now = port_ticks()) {
+        /* Three instructions of 32 ns, 2.4 ticks: a little too few rounds, so that the clock has the last word. */
+        for (uint32_t rounds = (uint32_t)(end - now) * 13u / 32u; rounds > 0; rounds--) __asm volatile("");
     }
-    return true;
 }
 
-/* Its first time-out asks for an interrupt, its second resets the board. */
+static void cmsdk_send_held(uint8_t port) {
+    struct cmsdk_line *line = &cmsdk_lines[port];
+    cmsdk_wait(line->count * line->byte_ticks);
+    for (uint32_t i = 0; i < line->count; i++) {
+        /* A peer that reads nothing for so long loses bytes, which the protocol sees. */
+        for (uint32_t tries = 0; cmsdk_full(port) && tries < 1000u; tries++) cmsdk_wait(line->byte_ticks);
+        REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = line->held[i];
+    }
+    line->count = 0;
+}
+
+/* A frame ends with a zero, a line of text with a line feed. */
+void port_uart_put(uint8_t port, uint8_t byte) {
+    struct cmsdk_line *line = &cmsdk_lines[port];
+    line->held[line->count++] = byte;
+    if (line->count == sizeof line->held || byte == 0 || byte == '\n') cmsdk_send_held(port);
+}
+
+bool port_uart_drained(uint8_t port) { return cmsdk_lines[port].count == 0 && !cmsdk_full(port); }
+
+/* Its first time-out asks for an interrupt, its second, if that was not served, resets the board. */
 static void cmsdk_watchdog_start(uint32_t watchdog, uint32_t hz) {
     REGISTER(watchdog + CMSDK_WATCHDOG_LOCK) = CMSDK_WATCHDOG_KEY;
     REGISTER(watchdog + CMSDK_WATCHDOG_LOAD) = hz / 1000u * BOARD_WATCHDOG_MS;
