@@ -285,5 +285,5 @@ class Front:
     """How the preference led to the chosen plan, in words."""
     steps: tuple[PreferenceStep, ...] = ()
     """What is proven of each step, where the preference is an order of several objectives."""
-    found_s: Mapping[str, float] = field(default_factory=dict)
-    """Wall seconds after which the best plan of an objective was there; what came later was the proof. Not in files."""
+    progress: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """By objective, better and better values with the wall seconds after which they were found. Not in files."""

@@ -298,7 +298,7 @@ class Run:
             gap=self.options.gap,
             chosen_because=choice.words,
             steps=tuple(self.steps),
-            found_s={o: at_s - self.begin for o, at_s in self.pool.found_at_s.items()},
+            progress={o: tuple((at_s - self.begin, v) for at_s, v in p) for o, p in self.pool.progress.items()},
         )
 
 

@@ -42,9 +42,8 @@ class Pool:
         self._ties = (*self.objectives, *(o for o in OBJECTIVES if o not in self.objectives))
         self.evaluations = 0
         self._plans: dict[bytes, Plan | None] = {}
-        self._least: dict[str, float] = {}
-        self.found_at_s: dict[str, float] = {}
-        """When (time.monotonic) the best plan of each objective came."""
+        self.progress: dict[str, list[tuple[float, float]]] = {o: [] for o in self.objectives}
+        """By objective: when (time.monotonic) a better plan came, and its value."""
 
     def score(self, assignment: Assignment) -> Plan | None:
         """The complete plan of an assignment (feasible or not); None where no route joins the processors, or
@@ -100,8 +99,9 @@ class Pool:
         if plan is None or plan.score.violations:
             return
         for objective, value in zip(self.objectives, objective_values(plan.score, self.objectives), strict=True):
-            if value < self._least.get(objective, math.inf):
-                self._least[objective], self.found_at_s[objective] = value, time.monotonic()
+            known = self.progress[objective]
+            if not known or value < known[-1][1]:
+                known.append((time.monotonic(), value))
 
     def add(self, plan: Plan) -> Plan:
         """Keep a schedule that was made elsewhere, scored for this problem, beside the one that ``score`` makes."""
