@@ -2,16 +2,17 @@
 
 It answers as docs/eembc.md says the reference does, its three memory errors included: where that one would write
 beyond its buffers, this one raises MemoryCorruptionError. Its clock is its own, so that windows of 10 s take none;
-in energy mode, where it tells no time, an ``infer`` takes as long as it should.
+in energy mode, where it tells no time, an ``infer`` takes as long as it should. The host's clock is scripted too
+(`HOST_CLOCK`, to be put in place of the module `time` that the client looks at): it does not show how busy the
+machine is, and silence ends at once.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["FakeBenchmarkBoard", "MemoryCorruptionError"]
+__all__ = ["HOST_CLOCK", "FakeBenchmarkBoard", "MemoryCorruptionError"]
 
 READY = "m-ready"
 MOST = 27_648
@@ -19,6 +20,23 @@ MOST = 27_648
 
 class MemoryCorruptionError(Exception):
     """The reference firmware would have spoilt its memory."""
+
+
+class _HostClock:
+    """A look takes a microsecond, and sleeping no time at all."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        self.now_s += 1e-6
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+HOST_CLOCK = _HostClock()
 
 
 class FakeBenchmarkBoard:
@@ -44,7 +62,7 @@ class FakeBenchmarkBoard:
         """Commands that are dropped, as by a board that still starts."""
         self.windows = 0
         self._out: deque[bytes] = deque()
-        self._ready_at = 0.0  # monotonic; nothing of an energy window's end is read before
+        self._ready_at = 0.0  # by the host's clock; nothing of an energy window's end is read before
         self._in = ""
         self._input = b""
         self._size = 0
@@ -52,13 +70,13 @@ class FakeBenchmarkBoard:
             self._say([f"m-timestamp-mode-{'energy' if energy else 'performance'}", *self._lap(), "m-init-done", READY])
 
     def read(self, timeout_s: float) -> bytes:
-        if self._out and b"m-infer-done" in self._out[0] and time.monotonic() < self._ready_at:
-            time.sleep(min(timeout_s, self._ready_at - time.monotonic()))
+        if self._out and b"m-infer-done" in self._out[0] and HOST_CLOCK.monotonic() < self._ready_at:
+            HOST_CLOCK.sleep(min(timeout_s, self._ready_at - HOST_CLOCK.monotonic()))
             return b""
         if not self._out:
-            time.sleep(min(timeout_s, 0.001))
+            HOST_CLOCK.sleep(min(timeout_s, 0.001))
             return b""
-        time.sleep(min(timeout_s, self.delay_s))
+        HOST_CLOCK.sleep(min(timeout_s, self.delay_s))
         return self._out.popleft()
 
     def write(self, data: bytes, timeout_s: float) -> None:
@@ -131,7 +149,7 @@ class FakeBenchmarkBoard:
         self.now_us += int(warmups * each_us)
         before = self._lap()
         if self.energy:
-            self._ready_at = time.monotonic() + count * each_us / 1e6
+            self._ready_at = HOST_CLOCK.monotonic() + count * each_us / 1e6
         self.now_us += int(count * each_us)
         return [
             f"m-warmup-start-{warmups}", "m-warmup-done", f"m-infer-start-{count}", *before, *self._lap(),

@@ -24,6 +24,7 @@ from firmware_interface.messages import (
     Welcome,
 )
 from firmware_interface.transport import Connection, connect
+from tests.waiting import PATIENCE_S
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 
@@ -31,7 +32,7 @@ KEY, OTHER = bytes(range(32)), bytes(32)
 @pytest.fixture
 def pair() -> Iterator[tuple[Connection, Connection]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        one = connect("127.0.0.1", server.getsockname()[1], 1.0)
+        one = connect("127.0.0.1", server.getsockname()[1], PATIENCE_S)
         two = Connection(server.accept()[0])
     yield one, two
     one.close()
@@ -52,7 +53,7 @@ def _aside(job: Callable[[], object]) -> Callable[[], object]:
     thread.start()
 
     def result() -> object:
-        thread.join(5.0)
+        thread.join(PATIENCE_S)
         if isinstance(found[0], WireError):
             raise found[0]
         return found[0]
@@ -60,12 +61,12 @@ def _aside(job: Callable[[], object]) -> Callable[[], object]:
     return result
 
 
-def _open(connection: Connection, key: bytes = KEY, receiver: str = "left", timeout_s: float = 2.0) -> str:
+def _open(connection: Connection, key: bytes = KEY, receiver: str = "left", timeout_s: float = PATIENCE_S) -> str:
     return opening(connection, key, purpose=Purpose.CONTROL, sender="host", receiver=receiver, timeout_s=timeout_s)
 
 
 def test_same_key_opens_and_both_sides_know_each_other(pair: tuple[Connection, Connection]) -> None:
-    accepted = _aside(lambda: accept(pair[1], KEY, "left"))
+    accepted = _aside(lambda: accept(pair[1], KEY, "left", timeout_s=PATIENCE_S))
     assert _open(pair[0]) == "left"
     hello = accepted()
     assert isinstance(hello, Hello)
@@ -84,9 +85,9 @@ def test_wrong_key_is_refused_after_a_delay_on_both_sides(pair: tuple[Connection
 
 def test_an_acceptor_without_the_key_is_found_out(pair: tuple[Connection, Connection]) -> None:
     def impostor() -> None:
-        pair[1].receive(timeout_s=1.0)
+        pair[1].receive(timeout_s=PATIENCE_S)
         pair[1].send(Challenge(PROTOCOL_VERSION, bytes(range(32, 64))))
-        pair[1].receive(timeout_s=1.0)
+        pair[1].receive(timeout_s=PATIENCE_S)
         pair[1].send(Welcome(bytes(32), "left"))
 
     done = _aside(impostor)
@@ -99,9 +100,9 @@ def test_echoing_the_openers_own_proof_fails(pair: tuple[Connection, Connection]
     """Reflection: the acceptor has no key and sends back what it got."""
 
     def mirror() -> None:
-        pair[1].receive(timeout_s=1.0)
+        pair[1].receive(timeout_s=PATIENCE_S)
         pair[1].send(Challenge(PROTOCOL_VERSION, bytes(range(32, 64))))
-        _, proof = pair[1].receive(timeout_s=1.0)
+        _, proof = pair[1].receive(timeout_s=PATIENCE_S)
         pair[1].send(Welcome(proof.proof, "left"))
 
     done = _aside(mirror)
@@ -112,7 +113,7 @@ def test_echoing_the_openers_own_proof_fails(pair: tuple[Connection, Connection]
 
 def test_echoing_the_openers_own_nonce_fails(pair: tuple[Connection, Connection]) -> None:
     def mirror() -> None:
-        _, hello = pair[1].receive(timeout_s=1.0)
+        _, hello = pair[1].receive(timeout_s=PATIENCE_S)
         pair[1].send(Challenge(PROTOCOL_VERSION, hello.nonce))
 
     done = _aside(mirror)
@@ -124,16 +125,16 @@ def test_echoing_the_openers_own_nonce_fails(pair: tuple[Connection, Connection]
 def test_a_proof_made_for_another_board_is_worthless(pair: tuple[Connection, Connection]) -> None:
     """A man in the middle passes the challenge of board right to somebody who opens to board left."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        to_right = connect("127.0.0.1", server.getsockname()[1], 1.0)
+        to_right = connect("127.0.0.1", server.getsockname()[1], PATIENCE_S)
         right = Connection(server.accept()[0])
     at_right = _aside(lambda: accept(right, KEY, "right", failure_delay_s=0.0))
 
     def middle() -> None:
-        _, hello = pair[1].receive(timeout_s=1.0)
+        _, hello = pair[1].receive(timeout_s=PATIENCE_S)
         to_right.send(Hello(hello.protocol, hello.purpose, hello.nonce, hello.sender, "right", hello.subject))
-        _, challenge = to_right.receive(timeout_s=1.0)
+        _, challenge = to_right.receive(timeout_s=PATIENCE_S)
         pair[1].send(challenge)
-        _, proof = pair[1].receive(timeout_s=1.0)
+        _, proof = pair[1].receive(timeout_s=PATIENCE_S)
         to_right.send(Proof(proof.proof))
         pair[1].close()
 
@@ -168,7 +169,7 @@ def test_the_key_never_crosses_the_wire() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         one = Spy(socket.create_connection(server.getsockname()))
         two = Spy(server.accept()[0])
-    accepted = _aside(lambda: accept(two, KEY, "left"))
+    accepted = _aside(lambda: accept(two, KEY, "left", timeout_s=PATIENCE_S))
     _open(one)
     accepted()
     one.close()
@@ -186,14 +187,14 @@ def test_a_silent_opener_is_dropped_at_the_deadline(pair: tuple[Connection, Conn
 def test_before_the_opening_nothing_else_is_taken(pair: tuple[Connection, Connection]) -> None:
     pair[0].send(Load({}))
     with pytest.raises(FramingError, match="fits here"):
-        accept(pair[1], KEY, "left", timeout_s=1.0)
+        accept(pair[1], KEY, "left", timeout_s=PATIENCE_S)
 
 
 def test_another_protocol_version_is_refused(pair: tuple[Connection, Connection]) -> None:
     pair[0].send(Hello(PROTOCOL_VERSION + 1, Purpose.CONTROL, bytes(32), "host", "left", ""))
     with pytest.raises(FramingError, match="protocol"):
-        accept(pair[1], KEY, "left", timeout_s=1.0)
-    header, error = pair[0].receive(timeout_s=1.0)
+        accept(pair[1], KEY, "left", timeout_s=PATIENCE_S)
+    header, error = pair[0].receive(timeout_s=PATIENCE_S)
     assert header.type is Type.ERROR
     assert "protocol" in error.text
 

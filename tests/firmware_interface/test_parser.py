@@ -36,6 +36,7 @@ from firmware_interface.messages import (
     Type,
 )
 from firmware_interface.transport import Connection
+from tests.waiting import PATIENCE_S
 
 FRAMES = [
     bytes.fromhex(v["frame"])
@@ -114,7 +115,7 @@ def test_a_truncated_stream_ends_in_connection_lost(frame: bytes, cut: int) -> N
     theirs.sendall(frame[: cut % len(frame)])
     theirs.close()
     with pytest.raises(ConnectionLostError):
-        tcp.receive(timeout_s=5.0)
+        tcp.receive(timeout_s=PATIENCE_S)
     tcp.close()
 
 
@@ -142,7 +143,7 @@ def test_a_length_above_its_bound_is_refused_before_anything_is_allocated(kind: 
     tracemalloc.start()
     try:
         with pytest.raises(FramingError):
-            connection.receive(timeout_s=1.0)
+            connection.receive(timeout_s=PATIENCE_S)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -157,7 +158,7 @@ def test_a_type_that_does_not_fit_is_refused_before_its_payload_is_allocated() -
     tracemalloc.start()
     try:
         with pytest.raises(FramingError, match="fits here"):
-            connection.receive(timeout_s=1.0, allowed=(Type.HELLO,))
+            connection.receive(timeout_s=PATIENCE_S, allowed=(Type.HELLO,))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +16,7 @@ from firmware_interface.messages import Type
 from firmware_interface.transport import Connection
 from hil.agent_progress import Progress, Waiter
 from hil.agent_reading import LinkReader
-
-TIMEOUT_S = 5.0
+from tests.waiting import PATIENCE_S, wait_for
 
 
 class Bench:
@@ -49,10 +47,7 @@ class Bench:
         self.far.send_signal(Type.CREDIT, channel=1, sequence=sequence)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + TIMEOUT_S
-        while not condition():
-            assert time.monotonic() < end, self.handled
-            time.sleep(0.001)
+        wait_for(condition, lambda: self.handled)
 
     def parked(self) -> None:
         """Start the thread and park it, which takes effect with its next message."""
@@ -69,7 +64,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     yield bench
     bench.reader.release()
     bench.far.close()
-    bench.thread.join(TIMEOUT_S)
+    bench.thread.join(PATIENCE_S)
     assert not bench.thread.is_alive()
     bench.near.close()
 
@@ -86,10 +81,15 @@ def test_a_parked_reader_leaves_messages_to_the_processor(bench: Bench) -> None:
 
 def test_the_thread_reads_while_a_processor_sleeps(bench: Bench) -> None:
     bench.parked()
-    timer = threading.Timer(0.05, bench.signal, [2])
-    timer.start()
+
+    def signal_once_the_thread_is_awake() -> None:
+        bench.until(lambda: not bench.reader._asleep)
+        bench.signal(2)
+
+    signalling = threading.Thread(target=signal_once_the_thread_is_awake)
+    signalling.start()
     bench.run.progress.wait(Waiter("cpu"), lambda: bench.run.progress.available[1] == 2, lambda: "news", [bench.reader])
-    timer.join()
+    signalling.join()
     assert bench.handled[-1] == (2, "reader")
 
 

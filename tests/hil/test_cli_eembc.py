@@ -14,7 +14,7 @@ from hil import cli_eembc
 from hil.cli import run
 from hil.cli_eembc import read_stimuli
 from hil.errors import StimulusError
-from tests.firmware_interface.fake_benchmark_board import FakeBenchmarkBoard
+from tests.firmware_interface.fake_benchmark_board import HOST_CLOCK, FakeBenchmarkBoard
 
 
 @pytest.fixture
@@ -29,8 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> FakeBenchmarkBoard:
-    for name, value in (("LISTEN_S", 0.02), ("QUIET_S", 0.01), ("ANSWER_S", 0.3)):
-        monkeypatch.setattr(eembc, name, value)
+    monkeypatch.setattr(eembc, "time", HOST_CLOCK)
     board = FakeBenchmarkBoard()
     monkeypatch.setattr(cli_eembc, "open_benchmark", lambda port, baud: BenchmarkClient(board, port))
     return board
@@ -102,7 +101,7 @@ def test_stimuli_that_cannot_be_taken_are_bad_input(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("profile", "Board P, phase profile: no answer within 0.3 s. Last message from it: '"),
+        ("profile", "Board P, phase profile: no answer within 5 s. Last message from it: '"),
         ("infer", "Board P, phase infer 1 1: no answer within 1 s"),
     ],
 )

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from tests.integration.browser import Browser
 from tests.needs import needs_chromium, needs_package, needs_program
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.integration
 COMMAND = [sys.executable, "-m", "optimizer.cli", "sweep"]
@@ -34,7 +34,7 @@ LONG = GRID.replace("zoo:squeezenet1_1", "zoo:squeezenet1_1, zoo:googlenet").rep
 )
 
 
-def sweep(folder: Path, *arguments: str, timeout_s: float = 200.0) -> subprocess.CompletedProcess[str]:
+def sweep(folder: Path, *arguments: str, timeout_s: float = 280.0) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, str(folder / "grid.yaml"), "-o", str(folder / "out"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -94,17 +94,15 @@ def started(folder: Path) -> subprocess.Popen[str]:
         [*COMMAND, str(folder / "grid.yaml"), "-o", str(folder / "out"), "--workers", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not answers(folder):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.05)
+    wait_for(lambda: answers(folder) or process.poll() is not None, "no case is answered", 2 * PATIENCE_S)
+    assert process.poll() is None
     return process
 
 
 def test_ctrl_c_keeps_the_finished_cases_and_the_same_command_goes_on(tmp_path: Path) -> None:
     process = started(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "the same command goes on" in err
@@ -124,8 +122,8 @@ def test_killed_sweep_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
-    process.communicate(timeout=30)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    process.communicate(timeout=PATIENCE_S)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert alive == []
     kept = answers(tmp_path)
     (tmp_path / "grid.yaml").write_text(LONG.replace("time_limit: 1500ms", "time_limit: 1500ms\nname: another page"))
@@ -138,7 +136,7 @@ def test_worker_that_is_killed_fails_its_case_only(tmp_path: Path) -> None:
     process = started(tmp_path)
     workers = [c for c in psutil.Process(process.pid).children() if "spawn_main" in " ".join(c.cmdline())]
     workers[0].kill()
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=280)
     assert process.returncode == 1, err
     assert "1 failed" in out
     assert "ended by SIGKILL (out of memory?)" in err
@@ -174,14 +172,11 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
-        while not file.exists() or not file.read_text().strip():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.1)
+        wait_for(lambda: (file.exists() and file.read_text().strip()) or process.poll() is not None, "no address")
         yield json.loads(file.read_text())["address"]
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -198,7 +193,7 @@ def cluster(scheduler: str, tmp_path: Path) -> Iterator[str]:
         yield scheduler
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
 
 def test_dask_cluster_gives_the_same_answers(swept: Path, cluster: str, tmp_path: Path) -> None:
