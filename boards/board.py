@@ -50,6 +50,8 @@ class Board:
     """RAM the runtime itself needs, whatever the model."""
     removable: bool
     """True: an unused board can be left out and draws no idle power."""
+    firmware: str = ""
+    """Board type of our firmware on it ("mps2-an386"); "" where there is none."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from boards.errors import UnitError
+from boards.runtime import load_runtime
 from boards.units import (
     BANDWIDTH,
     BYTES,
@@ -154,6 +155,15 @@ class BoardSpec(_Spec):
     runtime: Literal["onnxruntime", "edgecut-mcu", "accelerator"] = "onnxruntime"
     runtime_ram: Bytes = 0
     removable: Flag = False
+    firmware: Name | None = None
+
+    @field_validator("firmware")
+    @classmethod
+    def _known_firmware(cls, name: str | None) -> str | None:
+        known = load_runtime("edgecut-mcu").firmware
+        if name is not None and name not in known:
+            raise UnitError("no firmware of ours", expected=f"one of {', '.join(known)}", got=name)
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -163,6 +173,11 @@ class BoardSpec(_Spec):
                 raise UnitError("two processors of one name", expected="each name once", got=name)
         if self.weights_in == "flash" and self.flash is None:
             raise UnitError("weights_in is flash", expected="a `flash:` size", got="none")
+        if self.firmware and (self.runtime != "edgecut-mcu" or self.flash is None):
+            raise UnitError("a firmware of ours", expected="runtime edgecut-mcu and a `flash:` size", got=self.runtime)
+        if self.firmware and self.runtime_ram:
+            raise UnitError("a firmware of ours and runtime_ram", expected="one of them: the build's own figures count",
+                            got="both")  # fmt: skip
         return self
 
 

@@ -12,6 +12,7 @@ from boards.check import check_wiring
 from boards.errors import DescriptionError, Fault, near_match
 from boards.faults import fault_at, key_text, validate
 from boards.medium import Medium
+from boards.runtime import firmware_ram_bytes
 from boards.schema import MEDIUM_KEYS, SYSTEM_SCHEMA, BoardSpec, MediumSpec, ProcessorSpec, SystemSpec
 from boards.use import Shelf, board_shelf, medium_shelf, merge, resolve, resolve_name
 from boards.yaml_tree import Node, read_tree
@@ -58,8 +59,9 @@ def board_from_spec(name: str, model: str, spec: BoardSpec) -> Board:
         weights_in=spec.weights_in,
         in_place=spec.in_place,
         runtime=spec.runtime,
-        runtime_ram_bytes=spec.runtime_ram,
+        runtime_ram_bytes=firmware_ram_bytes(spec.firmware) if spec.firmware else spec.runtime_ram,
         removable=spec.removable,
+        firmware=spec.firmware or "",
     )
 
 
