@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -115,9 +116,12 @@ class BoardClient:
         """What the slot holds."""
         return self.line.call(b.SlotQuery(), b.SlotState, "slot query")
 
-    def write_image(self, image: bytes, *, stall_s: float = 10.0) -> Written:
+    def write_image(
+        self, image: bytes, *, stall_s: float = 10.0, progress: Callable[[int], None] = lambda _: None
+    ) -> Written:
         """Bring an image into the slot unless it is there, read back and compared by the board; resumes by itself.
 
+        ``progress`` is told how many bytes are there.
         Raises DeadlineError when nothing was acknowledged for ``stall_s``, RemoteError (HASH_MISMATCH, BAD_IMAGE,
         WRONG_BOARD, UNSUPPORTED, DOES_NOT_FIT, OUT_OF_RANGE, STORAGE), BoardResetError.
         """
@@ -131,7 +135,7 @@ class BoardClient:
         state = self.line.call(request, b.SlotState, "slot erase", timeout_s=begin_s)
         sent = 0
         if state.state != b.SlotPhase.VALID:
-            sent = self._send_data(image, state.next, memory.write_unit, stall_s)
+            sent = self._send_data(image, state.next, memory.write_unit, stall_s, progress)
             self.line.call(b.SlotCommit(), b.SlotState, "slot commit", timeout_s=self._hashing_s(len(image)))
         stored = self.digest()
         if stored.sha256 != digest or stored.size != len(image):
@@ -147,7 +151,9 @@ class BoardClient:
     def _hashing_s(size_bytes: int) -> float:
         return 6.0 + 2 * size_bytes / HASH_BYTES_PER_S
 
-    def _send_data(self, image: bytes, acked: int, unit: int, stall_s: float) -> int:
+    def _send_data(
+        self, image: bytes, acked: int, unit: int, stall_s: float, progress: Callable[[int], None]
+    ) -> int:
         """Go-back-N over SLOT_DATA; returns the bytes sent."""
         facts = self.facts()
         chunk = (facts.max_payload - 4) // unit * unit
@@ -156,6 +162,7 @@ class BoardClient:
         offsets: dict[int, int] = {}
         end = time.monotonic() + stall_s
         while acked < len(image):
+            progress(acked)
             window = 1 if silences else facts.window  # a board that is slow has no room for another window
             while sent < len(image) and sent - acked < window * chunk:
                 data = image[sent : sent + chunk]
