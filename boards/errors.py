@@ -5,6 +5,8 @@ BoardsError
 ├── DescriptionError      a board, medium or system description that cannot be used
 │   └── CycleError        a `use:` chain that comes back to itself
 └── UnknownNameError      no catalog entry, medium or ready system of that name
+
+DescribedError is the shape that the errors of the packages above this one share.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 __all__ = [
     "BoardsError",
     "CycleError",
+    "DescribedError",
     "DescriptionError",
     "Fault",
     "UnitError",
     "UnknownNameError",
     "near_match",
+    "paragraph",
 ]
 
 _SHOWN_FAULTS = 8  # the rest are counted: a file with more is better mended from the top
@@ -36,6 +40,24 @@ def near_match(name: str, known: Iterable[str]) -> str:
 def shorten(text: str) -> str:
     """The text, cut to a length that fits into a message."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def paragraph(what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> str:
+    """'WHERE: WHAT; expected EXPECTED; got GOT. HINT', of which only WHAT must be there."""
+    parts = [f"{where}: {what}" if where else what]
+    if expected:
+        parts.append(f"expected {expected}")
+    if got:
+        parts.append(f"got {got}")
+    return "; ".join(parts) + "." + (f" {hint}" if hint else "")
+
+
+class DescribedError(Exception):
+    """An error that says what is wrong, where, what was expected and got, and what to do: one paragraph."""
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> None:
+        self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
+        super().__init__(paragraph(what, where=where, expected=expected, got=got, hint=hint))
 
 
 class BoardsError(Exception):
@@ -65,12 +87,7 @@ class Fault:
     def __str__(self) -> str:
         place = ":".join(str(p) for p in (self.file, self.line) if p)
         where = ", ".join(p for p in (place, self.key) if p)
-        parts = [f"{where}: {self.what}" if where else self.what]
-        if self.expected:
-            parts.append(f"expected {self.expected}")
-        if self.got:
-            parts.append(f"got {shorten(self.got)}")
-        return "; ".join(parts) + "." + (f" {self.hint}" if self.hint else "")
+        return paragraph(self.what, where=where, expected=self.expected, got=shorten(self.got), hint=self.hint)
 
 
 class DescriptionError(BoardsError):

@@ -26,7 +26,7 @@ def bundled_files() -> dict[str, Path]:
     room = Path(hil.__file__).parent
     wire = Path(firmware_interface.__file__).parent
     files = {f"hil/{p.name}": p for p in sorted(room.glob("agent*.py")) if p.name != "agent_bundle.py"}
-    files |= {f"hil/{name}": room / name for name in ("__init__.py", "errors.py")}
+    files["hil/__init__.py"] = room / "__init__.py"
     files |= {f"firmware_interface/{name}.py": wire / f"{name}.py" for name in _WIRE}
     return files
 

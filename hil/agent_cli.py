@@ -24,7 +24,6 @@ from typing import Any
 from firmware_interface.errors import AuthenticationError
 from firmware_interface.keys import read_key, write_key
 from hil.agent import Agent
-from hil.errors import AgentStartError
 
 __all__ = ["main"]
 
@@ -59,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class AgentStartError(Exception):
+    """The agent cannot start with these options on this machine. Its own: a board has nothing else of ours."""
+
+    def __init__(self, where: str, what: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {what.rstrip('.')}. {hint}".rstrip())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; the exit code."""
     options = _parser().parse_args(argv)
@@ -87,15 +93,15 @@ def _listen(options: argparse.Namespace, key: bytes) -> Agent:
     try:
         return Agent(options.name, key, options.bind, options.port, threads=options.threads, log=log)
     except OverflowError as error:
-        raise AgentStartError("no such port", where=where, expected="0 to 65535") from error
+        raise AgentStartError(where, "no such port; expected 0 to 65535") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AgentStartError(
+                where,
                 "the port is in use",
-                where=where,
-                hint="Another agent may still run there; stop it, or take another port (0 picks a free one).",
+                "Another agent may still run there; stop it, or take another port (0 picks a free one).",
             ) from error
-        raise AgentStartError(f"cannot listen there: {error.strerror or error}", where=where) from error
+        raise AgentStartError(where, f"cannot listen there: {error.strerror or error}") from error
 
 
 def _key(bind: str, key_file: Path | None, name: str) -> tuple[bytes, Path]:
@@ -104,13 +110,12 @@ def _key(bind: str, key_file: Path | None, name: str) -> tuple[bytes, Path]:
         try:
             return read_key(key_file), key_file
         except AuthenticationError as error:
-            raise AgentStartError("the key cannot be used", where=str(key_file), got=str(error)) from error
+            raise AgentStartError(str(key_file), f"the key cannot be used: {error}") from error
     if not _is_loopback(bind):
         raise AgentStartError(
-            "an agent that others on the network can reach needs a key",
-            where=bind,
-            expected="--key-file FILE",
-            hint="Copy the lab's key file to this machine with mode 0600; or bind to 127.0.0.1.",
+            bind,
+            "an agent that others on the network can reach needs a key; expected --key-file FILE",
+            "Copy the lab's key file to this machine with mode 0600; or bind to 127.0.0.1.",
         )
     folder = Path(tempfile.mkdtemp(prefix="edgecut-key-"))
     path = folder / f"{name.replace('/', '_')}.key"
@@ -140,7 +145,7 @@ def _is_loopback(bind: str) -> bool:
     try:
         found = socket.getaddrinfo(bind, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise AgentStartError(f"no such address: {error}", where=bind) from error
+        raise AgentStartError(bind, f"no such address: {error}") from error
     return all(ipaddress.ip_address(str(entry[4][0]).split("%")[0]).is_loopback for entry in found)
 
 
@@ -148,10 +153,10 @@ def _pin(cores: Sequence[int] | None) -> None:
     if not cores:
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise AgentStartError("cores cannot be chosen on this system", where="--core")
+        raise AgentStartError("--core", "cores cannot be chosen on this system")
     available = sorted(os.sched_getaffinity(0))
     if not set(cores) <= set(available):
-        raise AgentStartError("no such core", where="--core", expected=f"{available}", got=f"{list(cores)}")
+        raise AgentStartError("--core", f"no such core; expected {available}; got {list(cores)}")
     os.sched_setaffinity(0, cores)
 
 

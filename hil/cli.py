@@ -15,7 +15,7 @@ import click
 
 from boards.errors import BoardsError
 from hil.commands import COMMANDS
-from hil.errors import AgentStartError, BundleError, CoreError, HilError, LabError, StimulusError
+from hil.errors import BundleError, CoreError, HilError, LabError, StimulusError
 from optimizer.errors import InputError
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ __all__ = ["main"]
 _EXIT_BAD_INPUT = 2
 _EXIT_BENCH = 5
 _EXIT_INTERRUPTED = 130
-_BAD_INPUT = (InputError, BoardsError, LabError, BundleError, AgentStartError, CoreError, StimulusError)
+_BAD_INPUT = (InputError, BoardsError, LabError, BundleError, CoreError, StimulusError)
 _EPILOG = (
     "Exit codes: 0 done; 1 internal error; 2 bad input; 5 the bench failed (a board did not answer, died or "
     "refused, or cannot be emulated here); 130 interrupted. Tables and progress go to the standard error, "

@@ -6,7 +6,6 @@ HilError
 ├── StimulusError            exit code 2: the inputs of a benchmark cannot be read, or are not what its rules ask for
 ├── EmulationError           emulated boards cannot be started or joined on this machine
 │   └── CoreError            exit code 2: the cores asked for are not this machine's
-├── AgentStartError          the agent cannot start here: port in use, no key, bad option
 ├── DeviceError              something happened with a board; knows phase, board and the last message
 │   ├── ConnectError         nobody answers at the address
 │   ├── WrongKeyError        the board does not hold our key, or we do not hold its key
@@ -20,8 +19,9 @@ HilError
 
 from __future__ import annotations
 
+from boards.errors import DescribedError
+
 __all__ = [
-    "AgentStartError",
     "BundleError",
     "BusyError",
     "ConnectError",
@@ -44,42 +44,24 @@ class HilError(Exception):
     """Base of all errors of this package."""
 
 
-class _FileError(HilError):
-    """What, where, expected, got, hint: one paragraph."""
-
-    def __init__(self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "") -> None:
-        self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
-        parts = [f"{where}: {what}" if where else what]
-        if expected:
-            parts.append(f"expected {expected}")
-        if got:
-            parts.append(f"got {got}")
-        message = "; ".join(parts) + "."
-        super().__init__(f"{message} {hint}" if hint else message)
-
-
-class LabError(_FileError):
+class LabError(DescribedError, HilError):
     """The lab file, its key file, or the boards it names cannot be used."""
 
 
-class BundleError(_FileError):
+class BundleError(DescribedError, HilError):
     """The bundle directory cannot be read, or its manifest does not hold together."""
 
 
-class StimulusError(_FileError):
+class StimulusError(DescribedError, HilError):
     """The inputs of a benchmark cannot be read, or are not what its rules ask for."""
 
 
-class EmulationError(_FileError):
+class EmulationError(DescribedError, HilError):
     """Emulated boards cannot be started, joined or kept running on this machine."""
 
 
 class CoreError(EmulationError):
     """Boards shall be pinned to a core that cannot be used."""
-
-
-class AgentStartError(_FileError):
-    """The agent cannot start with these options on this machine."""
 
 
 class DeviceError(HilError):

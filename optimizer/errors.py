@@ -13,6 +13,8 @@ OptimizerError
 
 from __future__ import annotations
 
+from boards.errors import DescribedError
+
 __all__ = ["CostError", "InputError", "InternalError", "LimitError", "ModelError", "OptimizerError", "PlanError"]
 
 
@@ -20,7 +22,7 @@ class OptimizerError(Exception):
     """Base of all errors of this package."""
 
 
-class InputError(OptimizerError):
+class InputError(DescribedError, OptimizerError):
     """Bad input: the message says what, where, expected, got and what to do.
 
     ``option``: the option of `optimizer solve` that it is about ("max-latency"), where it is about one.
@@ -29,21 +31,8 @@ class InputError(OptimizerError):
     def __init__(
         self, what: str, *, where: str = "", expected: str = "", got: str = "", hint: str = "", option: str = ""
     ) -> None:
-        self.what, self.where, self.expected, self.got, self.hint, self.option = (
-            what,
-            where,
-            expected,
-            got,
-            hint,
-            option,
-        )
-        parts = [f"{where}: {what}" if where else what]
-        if expected:
-            parts.append(f"expected {expected}")
-        if got:
-            parts.append(f"got {got}")
-        message = "; ".join(parts) + "."
-        super().__init__(f"{message} {hint}" if hint else message)
+        self.option = option
+        super().__init__(what, where=where, expected=expected, got=got, hint=hint)
 
 
 class ModelError(InputError):
