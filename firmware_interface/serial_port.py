@@ -12,6 +12,8 @@ import contextlib
 import select
 import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -19,7 +21,7 @@ import serial
 
 from firmware_interface.errors import ConnectionLostError, DeadlineError
 
-__all__ = ["Port", "SerialPort", "SocketPort", "open_port"]
+__all__ = ["Port", "SerialPort", "SocketPort", "await_port", "open_port"]
 
 DEFAULT_BAUD = 115200
 _READ_BYTES = 4096
@@ -163,3 +165,18 @@ def open_port(url: str, baud: int = DEFAULT_BAUD, *, timeout_s: float = 5.0) -> 
     if url.startswith((_UNIX, _TCP)):
         return SocketPort(url, timeout_s)
     return SerialPort(url, baud)
+
+
+def await_port(path: Path, timeout_s: float, exit_code: Callable[[], int | None]) -> None:
+    """Wait until an emulated board listens at a unix socket; it is left to whoever connects first.
+
+    Raises TimeoutError when it does not in time, or has ended (``exit_code`` is not None any more).
+    """
+    end = time.monotonic() + timeout_s
+    while not path.is_socket():
+        code = exit_code()
+        if code is not None:
+            raise TimeoutError(f"its end with exit code {code}")
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing within {timeout_s:g} s")
+        time.sleep(0.01)

@@ -14,8 +14,9 @@ __all__ = ["build_agent_bundle", "bundled_files"]
 
 # Of the wire, what agents speak; the rest drives serial boards and needs pyserial.
 _WIRE = (
-    "__init__", "auth", "board_messages", "catalogue", "client", "errors", "fields", "framing", "keys", "messages",
-    "transport",
+    "__init__", "auth", "board_messages", "board_run_messages", "board_session_messages", "board_slot_messages",
+    "catalogue", "client", "errors", "fields", "figure_messages", "file_messages", "framing", "keys", "messages",
+    "run_messages", "session_messages", "transport",
 )  # fmt: skip
 _MAIN = "from hil.agent_cli import main\n\nraise SystemExit(main())\n"
 _EPOCH = (2020, 1, 1, 0, 0, 0)  # the same sources give the same file

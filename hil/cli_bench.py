@@ -44,7 +44,7 @@ def emulate(system: str, lab_out: Path | None, shaping: str, cores: str | None, 
             stack.enter_context(emulation)
         lab = emulation.lab
         pids = emulation.process_ids()
-        rows = [[name, f"{t.host}:{t.port}", str(pids[name])] for name, t in lab.targets.items()]
+        rows = [[name, t.address, str(pids[name])] for name, t in lab.targets.items()]
         print_table(f"{lab.system}, links: {lab.shaping}", ["board", "address", "process"], rows)
         for note in lab.notes:
             console().print(f"Note: {note}", highlight=False, markup=False)
@@ -94,7 +94,7 @@ def discover(lab_path: Path, as_json: bool) -> None:
     for name, target_ in lab.targets.items():
         identity = found.get(name)
         state = _state(identity) if identity else ["-", "-", "-", "no answer"]
-        rows.append([name, f"{target_.host}:{target_.port}", *state])
+        rows.append([name, target_.address, *state])
     print_table(str(lab.path), ["board", "address", "host", "system", "onnxruntime", "state"], rows)
     for failure in failures.values():
         raise failure

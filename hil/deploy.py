@@ -18,7 +18,7 @@ from hil.deploy_bundle import companion_files
 from hil.deploy_document import Settings, board_document
 from hil.errors import DeviceError, DeviceLostError, LabError
 from hil.lab_types import Lab
-from hil.targets import connect_target
+from hil.targets import connect_agent
 from hil.targets.network_agent import NetworkAgent
 from hil.targets.target import Identity
 from optimizer.split_manifest import Bundle
@@ -116,7 +116,7 @@ def deploy(
         boards: dict[str, NetworkAgent] = {}
         for name in bundle.boards:
             progress(f"connecting to {name}")
-            boards[name] = stack.enter_context(connect_target(lab, name))
+            boards[name] = stack.enter_context(connect_agent(lab, name))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecut-stimuli-")))
         put_stimuli = _push_stimuli(bundle, boards[bundle.source], stimuli or {}, folder)
         deployment_id = secrets.token_hex(8)

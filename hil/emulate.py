@@ -1,9 +1,10 @@
-"""Emulated boards: one agent process a board, pinned to a core, joined as the system's links say.
+"""Emulated boards: one process a board, joined as the system's links say.
 
-Three ways to join them. "tc": each agent in a network namespace, a virtual cable a link, slowed down by the
-kernel (root on Linux). "relay": agents on loopback, links slower than that pass through a process of ours
-that paces bytes. "none": loopback as it is. Whatever happens to the starter, nothing stays: agents and relay
-end with it, namespaces end with their agents.
+Linux boards are agents, each pinned to a core; microcontroller boards are those of `hil.emulate_mcu`. Three ways to
+join agents. "tc": each agent in a network namespace, a virtual cable a link, slowed down by the kernel (root on
+Linux). "relay": agents on loopback, links slower than that pass through a process of ours that paces bytes. "none":
+loopback as it is. Whatever happens to the starter, nothing stays: its processes end with it, namespaces end with
+their agents.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hil.emulate_choices import (
     is_slower_than_loopback,
     payload_bytes_per_s,
 )
+from hil.emulate_mcu import McuBoards, is_mcu
 from hil.emulate_processes import Child, private_directory, remove_leftovers
 from hil.errors import EmulationError, LabError
 from hil.lab import load_lab, make_key, save_key, save_lab
@@ -74,10 +76,13 @@ class Emulation:
     ) -> None:
         self._system = system if isinstance(system, System) else load_system(system)
         self._reference = system.name if isinstance(system, System) else _reference(system)
-        self._shaping, shaping_notes = choose_shaping(self._system, shaping)
-        self._boards = [board.name for board in self._system.boards]
-        self._cores, core_notes = choose_cores(len(self._boards), cores)
-        self._notes = (*shaping_notes, *core_notes)
+        agents = _agents_of(self._system)
+        self._shaping, shaping_notes = choose_shaping(agents, shaping)
+        self._boards = [board.name for board in agents.boards]
+        self._links = agents.links
+        self._cores, core_notes = choose_cores(len(self._system.boards), cores)
+        self._notes: tuple[str, ...] = (*shaping_notes, *core_notes)
+        self._mcus: McuBoards | None = None
         self._lab_out = lab_out
         self.tell = progress or (lambda _: None)
         self.children: list[Child] = []
@@ -98,6 +103,8 @@ class Emulation:
 
     def close(self) -> None:
         """End all processes and remove all files. May be called at any time, more than once."""
+        if self._mcus is not None:
+            self._mcus.close()
         for child in self.children:
             child.ask_to_stop()
         while self.children:
@@ -131,11 +138,22 @@ class Emulation:
         else:
             targets = self._start_agents(_LOOPBACK, in_namespaces=False)
             links = self._start_relay(targets) if self._shaping == "relay" else {}
-        self.lab = Lab(path, self._reference, key, True, self._shaping, targets, links, self._notes)
+        mcus = self._start_mcus()
+        targets |= mcus.targets
+        self._notes = (*self._notes, *mcus.notes)
+        ordered = {board.name: targets[board.name] for board in self._system.boards}
+        self.lab = Lab(path, self._reference, key, True, self._shaping, ordered, links, self._notes, mcus.wires)
         self._files = [path, path.with_suffix(".key")]
         save_lab(self.lab)
         for note in self._notes:
             self.tell(note)
+
+    def _start_mcus(self) -> McuBoards:
+        assert self._directory is not None
+        self._mcus = McuBoards(self._system, self._directory, lambda text: self.tell(text))
+        if any(is_mcu(board) for board in self._system.boards):
+            self._mcus.start(self.children, ())
+        return self._mcus
 
     def _start_agents(self, host: str, *, in_namespaces: bool) -> dict[str, LabTarget]:
         """Start all agents, then wait for all; targets with the port that each reports."""
@@ -164,7 +182,7 @@ class Emulation:
             await_namespace(pids[name])
             targets[name] = replace(target, host=control.attach(pids[name], index))
         links: dict[str, LabLink] = {}
-        for index, link in enumerate(self._system.links):
+        for index, link in enumerate(self._links):
             rate = payload_bytes_per_s(link)
             address = connect(pids[link.source], pids[link.target], index, rate)
             links[link.name] = LabLink(link.name, address, listening[link.target].port)
@@ -182,7 +200,7 @@ class Emulation:
                 targets[link.target].host,
                 targets[link.target].port,
             )
-            for link in self._system.links
+            for link in self._links
             # Towards a switch nobody listens; senders connect for the link out of it, a board's ingress.
             if is_slower_than_loopback(link) and link.target in targets
         ]
@@ -204,6 +222,14 @@ def agent_command(board: str, host: str, directory: Path) -> list[str]:
         *(sys.executable, "-m", "hil.agent_cli", "--name", board, "--bind", host, "--port", "0"),
         *("--key-file", str(directory / "agents.key"), "--exit-with-parent", str(os.getpid())),
     ]
+
+
+def _agents_of(system: System) -> System:
+    """What agents play of a system: their boards, and the links between these and switches."""
+    boards = tuple(board for board in system.boards if not is_mcu(board))
+    known = {board.name for board in boards} | set(system.switches)
+    links = tuple(link for link in system.links if {link.source, link.target} <= known)
+    return replace(system, boards=boards, links=links)
 
 
 def _reference(system: str | Path) -> str:

@@ -7,8 +7,12 @@ emulated: true          # default false
 shaping: tc             # tc, relay or none (default): how an emulation slows its links
 targets:
   left:  {driver: network_agent, host: 127.0.0.1, port: 41001}
+  probe: {driver: serial-mcu, port: /dev/ttyACM0, uid: 32003a000d51373333313233, baud: 115200,
+          flasher: {kind: pyocd, image: firmware.elf, device: 066BFF...}}   # hil/flashers.py
 links:                  # only where the sender connects elsewhere than to the receiving target
   left->right: {host: 127.0.0.1, port: 42001}
+wires:                  # UARTs of microcontroller boards that are joined; links without one go through the host
+  - {boards: [head, middle], uarts: [2, 1], baud: 115200}
 notes: []               # what a reader of results should know of this lab
 """
 
@@ -20,32 +24,34 @@ import secrets
 import stat
 import tempfile
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, get_args
 
 import yaml
 
 from boards.board import System
 from boards.catalog import load_system
 from boards.errors import DescriptionError, near_match
-from boards.yaml_tree import Node, read_tree
+from boards.yaml_tree import read_tree
 from hil.errors import LabError
-from hil.lab_types import Lab, LabLink, LabTarget, Shaping
-from hil.targets import DRIVERS
+from hil.lab_reader import Reader
+from hil.lab_types import FLASHERS, Flasher, Lab, LabLink, LabTarget, LabWire, SerialLine, Shaping
+from hil.targets import DRIVERS, SERIAL_MCU
 
 __all__ = ["check_lab", "load_lab", "load_lab_system", "make_key", "save_key", "save_lab"]
 
 _SCHEMA = "edgecut/lab/1"
-_KEYS = ("schema", "system", "key_file", "emulated", "shaping", "targets", "links", "notes")
+_KEYS = ("schema", "system", "key_file", "emulated", "shaping", "targets", "links", "wires", "notes")
 _MIN_KEY_BYTES = 32
 _MAX_KEY_FILE_BYTES = 4096  # a key of 32 bytes is 64 digits; more than this is another file
-_MAX_PORT = 65535
+_MAX_UART = 7
+_MAX_BAUD = 20_000_000
 
 
 def load_lab(path: Path) -> Lab:
     """Read and check a lab file and its key. Raises LabError."""
     path = path.expanduser()
     try:
-        root = _Reader(read_tree(path), "")
+        root = Reader(read_tree(path), "")
     except DescriptionError as e:
         fault = e.faults[0]
         place = f"{path}:{fault.line}" if fault.line else str(path)
@@ -70,6 +76,7 @@ def load_lab(path: Path) -> Lab:
         shaping=_shaping(root.optional("shaping", "none")),
         targets=_targets(root.child("targets")),
         links={name: _link(name, entry) for name, entry in root.optional_mapping("links")},
+        wires=tuple(_wire(entry) for entry in root.optional_items("wires")),
         notes=root.optional_texts("notes"),
     )
 
@@ -95,7 +102,8 @@ def check_lab(lab: Lab, system: System) -> None:
                 where=f"{lab.path}, targets",
                 expected=f"an entry for each of {', '.join(boards)}",
                 got=", ".join(lab.targets) or "none",
-                hint=f"Add `{name}: {{driver: network_agent, host: ..., port: ...}}`.",
+                hint=f"Add `{name}: {{driver: network_agent, host: ..., port: ...}}`; a microcontroller board has "
+                "{driver: serial-mcu, port: ..., uid: ...}.",
             )
     for name in lab.targets:
         if name not in boards:
@@ -106,6 +114,7 @@ def check_lab(lab: Lab, system: System) -> None:
                 got=name,
                 hint=near_match(name, boards),
             )
+    _check_wires(lab, boards)
     links = [link.name for link in system.links]
     for name in lab.links:
         if name not in links:
@@ -116,6 +125,21 @@ def check_lab(lab: Lab, system: System) -> None:
                 got=name,
                 hint=near_match(name, links),
             )
+
+
+def _check_wires(lab: Lab, boards: list[str]) -> None:
+    used: set[tuple[str, int]] = set()
+    for number, wire in enumerate(lab.wires):
+        for board, uart in zip(wire.boards, wire.uarts, strict=True):
+            target = lab.targets.get(board)
+            where = f"{lab.path}, wires[{number}]"
+            if target is None or target.serial is None:
+                hint = near_match(board, boards)
+                raise LabError("a wire joins microcontroller boards", where=where, got=board, hint=hint)
+            if uart == 0 or (board, uart) in used:
+                expected = "a UART that nothing else uses; 0 is the line to the host"
+                raise LabError(f"UART {uart} of board {board} is taken", where=where, expected=expected, got=str(uart))
+            used.add((board, uart))
 
 
 def make_key() -> bytes:
@@ -140,18 +164,28 @@ def save_lab(lab: Lab) -> Path:
         "key_file": key_path.name,
         "emulated": lab.emulated,
         "shaping": lab.shaping,
-        "targets": {
-            name: {"driver": target.driver, "host": target.host, "port": target.port}
-            for name, target in lab.targets.items()
-        },
+        "targets": {name: _target_document(target) for name, target in lab.targets.items()},
     }
     if lab.links:
         document["links"] = {name: {"host": a.host, "port": a.port} for name, a in lab.links.items()}
+    if lab.wires:
+        document["wires"] = [{"boards": list(w.boards), "uarts": list(w.uarts), "baud": w.baud} for w in lab.wires]
     if lab.notes:
         document["notes"] = list(lab.notes)
     save_key(key_path, lab.key)
     _write(lab.path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     return key_path
+
+
+def _target_document(target: LabTarget) -> dict[str, Any]:
+    line = target.serial
+    if line is None:
+        return {"driver": target.driver, "host": target.host, "port": target.port}
+    document: dict[str, Any] = {"driver": target.driver, "port": line.url, "uid": line.uid, "baud": line.baud}
+    if line.flasher is not None:
+        filled = {key: value for key, value in vars(line.flasher).items() if value}
+        document["flasher"] = {**filled, "image": str(line.flasher.image)}
+    return document
 
 
 def _write(path: Path, text: str) -> None:
@@ -175,7 +209,7 @@ def _write(path: Path, text: str) -> None:
         ) from e
 
 
-def _read_key(path: Path, *, named_in: _Reader) -> bytes:
+def _read_key(path: Path, *, named_in: Reader) -> bytes:
     try:
         with path.open("rb") as stream:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
@@ -208,97 +242,58 @@ def _read_key(path: Path, *, named_in: _Reader) -> bytes:
     return key
 
 
-def _shaping(reader: _Reader) -> Shaping:
+def _shaping(reader: Reader) -> Shaping:
     given = reader.one_of(*get_args(Shaping))
     shapings: tuple[Shaping, ...] = get_args(Shaping)
     return next(shaping for shaping in shapings if shaping == given)
 
 
-def _targets(reader: _Reader) -> dict[str, LabTarget]:
+def _targets(reader: Reader) -> dict[str, LabTarget]:
     targets: dict[str, LabTarget] = {}
     for name, entry in reader.mapping():
-        entry.only(("driver", "host", "port"))
         driver = entry.child("driver").one_of(*DRIVERS)
-        targets[name] = LabTarget(name, driver, entry.child("host").text(), entry.child("port").port())
+        targets[name] = _serial(name, entry) if driver == SERIAL_MCU else _network(name, driver, entry)
     if not targets:
         reader.fail("no targets", expected="one entry a board", got="none")
     return targets
 
 
-def _link(name: str, entry: _Reader) -> LabLink:
+def _network(name: str, driver: str, entry: Reader) -> LabTarget:
+    entry.only(("driver", "host", "port"))
+    return LabTarget(name, driver, entry.child("host").text(), entry.child("port").port())
+
+
+def _serial(name: str, entry: Reader) -> LabTarget:
+    entry.only(("driver", "port", "uid", "baud", "flasher"))
+    flasher = entry.find("flasher")
+    line = SerialLine(
+        url=entry.child("port").text(),
+        uid=entry.child("uid").text().lower(),
+        baud=_baud(entry),
+        flasher=None if flasher is None else _flasher(flasher),
+    )
+    return LabTarget(name, SERIAL_MCU, serial=line)
+
+
+def _baud(entry: Reader) -> int:
+    return entry.optional("baud", "115200").number(_MAX_BAUD)
+
+
+def _flasher(entry: Reader) -> Flasher:
+    entry.only(("kind", "image", "port", "chip", "target", "device", "config", "address"))
+    texts = {key: entry.optional_text(key) for key in ("port", "chip", "target", "device", "config", "address")}
+    return Flasher(entry.child("kind").one_of(*FLASHERS), Path(entry.child("image").text()), **texts)
+
+
+def _wire(entry: Reader) -> LabWire:
+    entry.only(("boards", "uarts", "baud"))
+    boards = [board.text() for board in entry.child("boards").items()]
+    uarts = [uart.number(_MAX_UART) for uart in entry.child("uarts").items()]
+    if len(boards) != 2 or len(uarts) != 2:
+        entry.fail("not a wire", expected="two boards and the UART of each", got=f"{boards}, {uarts}")
+    return LabWire((boards[0], boards[1]), (uarts[0], uarts[1]), _baud(entry))
+
+
+def _link(name: str, entry: Reader) -> LabLink:
     entry.only(("host", "port"))
     return LabLink(name, entry.child("host").text(), entry.child("port").port())
-
-
-class _Reader:
-    """A node and its dotted key; every complaint names file, line and key."""
-
-    def __init__(self, node: Node, key: str) -> None:
-        self._node, self._key = node, key
-
-    def fail(self, what: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
-        place = f"{self._node.file}:{self._node.line}"
-        where = f"{place}, {self._key}" if self._key else place
-        raise LabError(what, where=where, expected=expected, got=got, hint=hint)
-
-    def text(self) -> str:
-        value = self._node.value
-        if not isinstance(value, str) or not value:
-            self.fail("not a text", expected="a text", got=_kind(self._node))
-        return value
-
-    def one_of(self, *allowed: str) -> str:
-        value = self.text()
-        if value not in allowed:
-            hint = near_match(value, allowed)
-            self.fail("not one of the known words", expected=" or ".join(allowed), got=value, hint=hint)
-        return value
-
-    def port(self) -> int:
-        value = self.text()
-        if not value.isascii() or not value.isdigit() or not 0 < int(value) <= _MAX_PORT:
-            self.fail("not a port", expected=f"a whole number from 1 to {_MAX_PORT}", got=value)
-        return int(value)
-
-    def mapping(self) -> list[tuple[str, _Reader]]:
-        value = self._node.value
-        if not isinstance(value, dict):
-            self.fail("not a mapping", expected="`name: {...}` entries", got=_kind(self._node))
-        return [(name, self._at(name, node)) for name, node in value.items()]
-
-    def only(self, keys: tuple[str, ...]) -> None:
-        for name, reader in self.mapping():
-            if name not in keys:
-                reader.fail(f"unknown key {name!r}", expected=", ".join(keys), got=name, hint=near_match(name, keys))
-
-    def find(self, name: str) -> _Reader | None:
-        return next((reader for key, reader in self.mapping() if key == name), None)
-
-    def child(self, name: str) -> _Reader:
-        found = self.find(name)
-        if found is None:
-            self.fail(f"key {name!r} is missing", expected=f"`{name}: ...`", got="no such key")
-        return found
-
-    def optional(self, name: str, default: str) -> _Reader:
-        return self.find(name) or self._at(name, Node(default, self._node.file, self._node.line))
-
-    def optional_mapping(self, name: str) -> list[tuple[str, _Reader]]:
-        found = self.find(name)
-        return [] if found is None or found._node.value is None else found.mapping()
-
-    def optional_texts(self, name: str) -> tuple[str, ...]:
-        found = self.find(name)
-        if found is None or found._node.value is None:
-            return ()
-        if not isinstance(found._node.value, list):
-            found.fail("not a list", expected="a list of texts", got=_kind(found._node))
-        return tuple(found._at(f"[{i}]", node).text() for i, node in enumerate(found._node.value))
-
-    def _at(self, name: str, node: Node) -> _Reader:
-        return _Reader(node, f"{self._key}.{name}" if self._key else name)
-
-
-def _kind(node: Node) -> str:
-    kinds = {dict: "a mapping", list: "a list", str: "an empty text"}
-    return "nothing" if node.value is None else kinds[type(node.value)]

@@ -10,9 +10,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Lab", "LabLink", "LabTarget", "Shaping"]
+__all__ = ["FLASHERS", "Flasher", "Lab", "LabLink", "LabTarget", "LabWire", "SerialLine", "Shaping"]
 
 Shaping = Literal["tc", "relay", "none"]
+
+
+FLASHERS = ("esptool", "pyocd", "stm32loader", "openocd", "qemu")
+"""What can put the base firmware onto a board; `hil.flashers` holds their command lines."""
+
+
+@dataclass(frozen=True)
+class Flasher:
+    """How the base firmware gets onto a board. Which keys a kind takes: `hil.flashers`."""
+
+    kind: str
+    image: Path
+    """Relative to the lab file."""
+    port: str = ""
+    """Serial port of the chip's loader, where it is not the board's line."""
+    chip: str = ""
+    target: str = ""
+    device: str = ""
+    """Serial number of the debug probe."""
+    config: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class SerialLine:
+    """Where a microcontroller board is: `firmware_interface.serial_port.open_port` takes the URL."""
+
+    url: str
+    uid: str
+    """The chip's own number, hexadecimal: whatever hangs on the line must say the same."""
+    baud: int = 115200
+    flasher: Flasher | None = None
+
+
+@dataclass(frozen=True)
+class LabWire:
+    """Two UARTs that are joined, for links in both directions."""
+
+    boards: tuple[str, str]
+    uarts: tuple[int, int]
+    baud: int = 115200
+
+    def uart_of(self, board: str) -> int:
+        """The UART of a board that the wire ends at; KeyError for another board."""
+        return dict(zip(self.boards, self.uarts, strict=True))[board]
 
 
 @dataclass(frozen=True)
@@ -23,8 +68,15 @@ class LabTarget:
     """Board name of the system; the agent behind the address must report the same one."""
     driver: str
     """Key of `hil.targets.DRIVERS`."""
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    serial: SerialLine | None = None
+    """Instead of host and port, of a microcontroller board."""
+
+    @property
+    def address(self) -> str:
+        """For people."""
+        return f"{self.host}:{self.port}" if self.serial is None else self.serial.url
 
 
 @dataclass(frozen=True)
@@ -55,6 +107,11 @@ class Lab:
     links: Mapping[str, LabLink] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What the reader of a result should know of this lab: what its emulation leaves out, say."""
+    wires: tuple[LabWire, ...] = ()
+
+    def wire(self, source: str, target: str) -> LabWire | None:
+        """The wire between two boards; None where tensors go through the host."""
+        return next((wire for wire in self.wires if {source, target} == set(wire.boards)), None)
 
     def link_address(self, link: str, receiving_board: str) -> tuple[str, int]:
         """Host and port where the sending board connects for a link; KeyError for an unknown board."""

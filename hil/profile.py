@@ -22,7 +22,7 @@ from hil.errors import LabError
 from hil.lab import check_lab
 from hil.lab_types import Lab
 from hil.profile_models import ModelFile, ProfileModels, profile_models
-from hil.targets import connect_target
+from hil.targets import connect_agent
 from hil.targets.target import BesideModel, ModelProfile, Target
 from optimizer.cost_models.profiled import (
     CutTimes,
@@ -64,7 +64,7 @@ def profile(
     lab: Lab,
     options: ProfileOptions | None = None,
     progress: Callable[[str], None] | None = None,
-    open_target: OpenTarget = connect_target,
+    open_target: OpenTarget = connect_agent,
 ) -> CostTable:
     """Measure a model on every board of the lab. Only CPUs are measured, one thread each.
 

@@ -11,7 +11,7 @@ import pytest
 from boards.catalog import load_system
 from hil.errors import LabError
 from hil.lab import check_lab, load_lab, load_lab_system, make_key, save_lab
-from hil.lab_types import Lab, LabLink, LabTarget
+from hil.lab_types import Flasher, Lab, LabLink, LabTarget, LabWire, SerialLine
 
 _TEXT = """\
 schema: edgecut/lab/1
@@ -55,6 +55,75 @@ def test_saved_lab_reads_back_the_same(tmp_path: Path) -> None:
     assert load_lab(lab.path) == lab
     assert stat.S_IMODE(key_path.stat().st_mode) == 0o600
     assert sorted(p.name for p in tmp_path.iterdir()) == ["my.key", "my.yaml"]
+
+
+_MCU_TEXT = """\
+schema: edgecut/lab/1
+system: mcu-emulated
+key_file: lab.key
+targets:
+  head:
+    driver: serial-mcu
+    port: /dev/ttyACM0
+    uid: 32003A000D
+    flasher: {kind: pyocd, image: fw.elf, target: stm32f405rg, device: 0671}
+  middle: {driver: serial-mcu, port: /dev/ttyACM1, uid: 33, baud: 921600}
+  tail: {driver: serial-mcu, port: "socket://10.0.0.2:4001", uid: 34}
+wires:
+  - {boards: [head, middle], uarts: [2, 1], baud: 460800}
+"""
+
+
+@pytest.fixture
+def mcu_lab_file(lab_file: Path) -> Path:
+    lab_file.write_text(_MCU_TEXT)
+    return lab_file
+
+
+def test_serial_boards_and_wires_are_read_and_saved(mcu_lab_file: Path) -> None:
+    lab = load_lab(mcu_lab_file)
+    flasher = Flasher("pyocd", Path("fw.elf"), target="stm32f405rg", device="0671")
+    assert lab.targets["head"].serial == SerialLine("/dev/ttyACM0", "32003a000d", 115200, flasher)
+    assert lab.targets["middle"].serial == SerialLine("/dev/ttyACM1", "33", 921600)
+    assert lab.wires == (LabWire(("head", "middle"), (2, 1), 460800),)
+    wire = lab.wire("middle", "head")
+    assert wire is not None
+    assert (wire.uart_of("head"), wire.uart_of("middle"), lab.wire("head", "tail")) == (2, 1, None)
+    load_lab_system(lab)
+    save_lab(lab)
+    assert load_lab(mcu_lab_file) == lab
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("uid: 33, ", "", "key 'uid' is missing"),
+        ("uarts: [2, 1]", "uarts: [2]", "two boards and the UART of each"),
+        ("uarts: [2, 1]", "uarts: [2, x]", "whole number"),
+        ("kind: pyocd", "kind: jlink", "esptool or pyocd"),
+        ("baud: 921600", "host: there", "unknown key 'host'"),
+    ],
+)
+def test_wrong_serial_boards_are_refused(mcu_lab_file: Path, old: str, new: str, complaint: str) -> None:
+    assert old in _MCU_TEXT
+    mcu_lab_file.write_text(_MCU_TEXT.replace(old, new))
+    with pytest.raises(LabError, match=complaint):
+        load_lab(mcu_lab_file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("boards: [head, middle], uarts: [2, 1]", "boards: [head, middle], uarts: [0, 1]", "UART 0 of board head"),
+        ("boards: [head, middle]", "boards: [head, midle]", "microcontroller boards"),
+        ("baud: 460800}", "baud: 460800}\n  - {boards: [middle, tail], uarts: [1, 1]}", "UART 1 of board middle"),
+    ],
+)
+def test_wires_that_cannot_be_are_refused(mcu_lab_file: Path, old: str, new: str, complaint: str) -> None:
+    assert old in _MCU_TEXT
+    mcu_lab_file.write_text(_MCU_TEXT.replace(old, new))
+    with pytest.raises(LabError, match=complaint):
+        load_lab_system(load_lab(mcu_lab_file))
 
 
 def test_key_never_shows(lab_file: Path) -> None:
