@@ -1,15 +1,13 @@
 """The messages of agents (PROTOCOL.md, section 1), one frozen dataclass a message.
 
-``MESSAGES`` maps the type numbers of the whole catalogue to classes; those of microcontroller boards are in
-`board_messages`. TENSOR, CREDIT and TOKEN have no class: their header says all (channel = tensor, sequence =
-frame) and TENSOR's payload goes straight into a buffer.
+They stand by families in `*_messages`. ``MESSAGES`` maps the type numbers of the whole catalogue to classes; those of
+microcontroller boards are in `board_messages`. TENSOR, CREDIT and TOKEN have no class: their header says all (channel
+= tensor, sequence = frame) and TENSOR's payload goes straight into a buffer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from firmware_interface.board_messages import BOARD_MESSAGES
 from firmware_interface.catalogue import (
@@ -23,7 +21,45 @@ from firmware_interface.catalogue import (
     ErrorCode,
     Type,
 )
-from firmware_interface.fields import I64, U8, U16, U32, U64, Document, Hash, Rest, Short, Text
+from firmware_interface.figure_messages import (
+    LinkFigures,
+    ModelProfile,
+    ModelTimes,
+    ProbeBurst,
+    ProbeLink,
+    ProbeReport,
+    ProfileModel,
+    TimeModel,
+)
+from firmware_interface.file_messages import FileBegin, FileChunk, FileEnd, FileQuery, FileRead, FileState
+from firmware_interface.run_messages import (
+    Connect,
+    Finish,
+    Load,
+    Loaded,
+    Mode,
+    Start,
+    Statistics,
+    Status,
+    Stop,
+    Stopped,
+    Unload,
+)
+from firmware_interface.session_messages import (
+    Bye,
+    Challenge,
+    Error,
+    Hello,
+    Identify,
+    Identity,
+    Log,
+    Ok,
+    Ping,
+    Pong,
+    Proof,
+    Purpose,
+    Welcome,
+)
 
 __all__ = [
     "LIMITS",
@@ -33,334 +69,47 @@ __all__ = [
     "MAX_TENSOR_BYTES",
     "MESSAGES",
     "PROTOCOL_VERSION",
+    "Bye",
+    "Challenge",
+    "Connect",
+    "Error",
     "ErrorCode",
+    "FileBegin",
+    "FileChunk",
+    "FileEnd",
+    "FileQuery",
+    "FileRead",
+    "FileState",
+    "Finish",
+    "Hello",
+    "Identify",
+    "Identity",
+    "LinkFigures",
+    "Load",
+    "Loaded",
+    "Log",
+    "Mode",
+    "ModelProfile",
+    "ModelTimes",
+    "Ok",
+    "Ping",
+    "Pong",
+    "ProbeBurst",
+    "ProbeLink",
+    "ProbeReport",
+    "ProfileModel",
+    "Proof",
+    "Purpose",
+    "Start",
+    "Statistics",
+    "Status",
+    "Stop",
+    "Stopped",
+    "TimeModel",
     "Type",
+    "Unload",
+    "Welcome",
 ]
-
-
-class Purpose(IntEnum):
-    """What a connection is for; stands in HELLO."""
-
-    CONTROL = 1
-    LINK = 2
-    INPUT = 3
-    OUTPUT = 4
-    PROBE = 5
-
-
-class Mode(IntEnum):
-    """How START runs the schedule."""
-
-    RUN = 1
-    MEASURE = 2
-    LATENCY = 3
-
-
-@dataclass(frozen=True)
-class Hello:
-    """First message of who opens a connection."""
-
-    type: ClassVar[Type] = Type.HELLO
-    protocol: U16
-    purpose: U8
-    nonce: Hash
-    sender: Short
-    """Board name, or "host"."""
-    receiver: Short
-    """Board that the sender means to speak to."""
-    subject: Short
-    """LINK, INPUT, OUTPUT: the link's name and the deployment's identifier, a space between. Else empty."""
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """Answer to HELLO: the acceptor's nonce."""
-
-    type: ClassVar[Type] = Type.CHALLENGE
-    protocol: U16
-    nonce: Hash
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The opener proves that it holds the key."""
-
-    type: ClassVar[Type] = Type.PROOF
-    proof: Hash
-
-
-@dataclass(frozen=True)
-class Welcome:
-    """The acceptor proves it too, and says its name."""
-
-    type: ClassVar[Type] = Type.WELCOME
-    proof: Hash
-    board: Short
-
-
-@dataclass(frozen=True)
-class Ok:
-    """The request was carried out."""
-
-    type: ClassVar[Type] = Type.OK
-
-
-@dataclass(frozen=True)
-class Error:
-    """The request was not carried out, or (sequence 0) the connection is about to be closed."""
-
-    type: ClassVar[Type] = Type.ERROR
-    code: U16
-    text: Text
-
-
-@dataclass(frozen=True)
-class Ping:
-    """Asks for a PONG with the same token."""
-
-    type: ClassVar[Type] = Type.PING
-    token: U64
-
-
-@dataclass(frozen=True)
-class Pong:
-    """Answer to PING."""
-
-    type: ClassVar[Type] = Type.PONG
-    token: U64
-    time_ns: I64
-    """The answering board's monotonic clock."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """A line for the log of the other side. Needs no answer."""
-
-    type: ClassVar[Type] = Type.LOG
-    level: U8
-    """10 debug, 20 information, 30 warning, 40 error."""
-    text: Text
-
-
-@dataclass(frozen=True)
-class Bye:
-    """The sender closes the connection on purpose; nothing follows."""
-
-    type: ClassVar[Type] = Type.BYE
-
-
-@dataclass(frozen=True)
-class Identify:
-    """Asks who the board is."""
-
-    type: ClassVar[Type] = Type.IDENTIFY
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who the board is: name, versions, cores, clock, state."""
-
-    type: ClassVar[Type] = Type.IDENTITY
-    board: Short
-    facts: Document
-
-
-@dataclass(frozen=True)
-class FileQuery:
-    """Asks whether the board holds a file of this hash; it hashes the stored bytes again (read-back)."""
-
-    type: ClassVar[Type] = Type.FILE_QUERY
-    sha256: Hash
-
-
-@dataclass(frozen=True)
-class FileState:
-    """What the board holds: ``present`` 0 or 1, size, and the hash as read back from storage."""
-
-    type: ClassVar[Type] = Type.FILE_STATE
-    present: U8
-    size: U64
-    sha256: Hash
-
-
-@dataclass(frozen=True)
-class FileBegin:
-    """A file follows, in FILE_CHUNKs and a FILE_END."""
-
-    type: ClassVar[Type] = Type.FILE_BEGIN
-    sha256: Hash
-    size: U64
-
-
-@dataclass(frozen=True)
-class FileChunk:
-    """File data at ``offset``: from the host in a put (answered by nothing), or in answer to FILE_READ."""
-
-    type: ClassVar[Type] = Type.FILE_CHUNK
-    offset: U64
-    data: Rest
-
-
-@dataclass(frozen=True)
-class FileEnd:
-    """The file is complete; answered by FILE_STATE with the hash read back, or ERROR."""
-
-    type: ClassVar[Type] = Type.FILE_END
-
-
-@dataclass(frozen=True)
-class FileRead:
-    """Asks for up to ``length`` bytes of a stored file; answered by one FILE_CHUNK."""
-
-    type: ClassVar[Type] = Type.FILE_READ
-    sha256: Hash
-    offset: U64
-    length: U32
-
-
-@dataclass(frozen=True)
-class Load:
-    """A board's part of a deployment; files were put before."""
-
-    type: ClassVar[Type] = Type.LOAD
-    deployment: Document
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The segments are ready to run."""
-
-    type: ClassVar[Type] = Type.LOADED
-    report: Document
-
-
-@dataclass(frozen=True)
-class Connect:
-    """The board opens its outgoing links now; answered by OK when all are open."""
-
-    type: ClassVar[Type] = Type.CONNECT
-
-
-@dataclass(frozen=True)
-class Unload:
-    """Stop, close the links, free everything."""
-
-    type: ClassVar[Type] = Type.UNLOAD
-
-
-@dataclass(frozen=True)
-class Start:
-    """Run the schedule. ``frames`` 0: until STOP and FINISH."""
-
-    type: ClassVar[Type] = Type.START
-    mode: U8
-    frames: U32
-
-
-@dataclass(frozen=True)
-class Stop:
-    """To the source board: start no further frame; answered by STOPPED."""
-
-    type: ClassVar[Type] = Type.STOP
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """Frames 0 .. frames-1 were started and will be completed."""
-
-    type: ClassVar[Type] = Type.STOPPED
-    frames: U32
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Serve frames below ``frames``, then stop; answered by STATISTICS when all are done."""
-
-    type: ClassVar[Type] = Type.FINISH
-    frames: U32
-
-
-@dataclass(frozen=True)
-class Status:
-    """Asks for the counters."""
-
-    type: ClassVar[Type] = Type.STATUS
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The counters since START, and what every worker does at the moment."""
-
-    type: ClassVar[Type] = Type.STATISTICS
-    counters: Document
-
-
-@dataclass(frozen=True)
-class ProfileModel:
-    """Profile a stored model."""
-
-    type: ClassVar[Type] = Type.PROFILE_MODEL
-    request: Document
-
-
-@dataclass(frozen=True)
-class ModelProfile:
-    """Times, and the hashes of the trace and the optimised graph, to be fetched by FILE_READ."""
-
-    type: ClassVar[Type] = Type.MODEL_PROFILE
-    report: Document
-
-
-@dataclass(frozen=True)
-class TimeModel:
-    """Time a stored model alone."""
-
-    type: ClassVar[Type] = Type.TIME_MODEL
-    request: Document
-
-
-@dataclass(frozen=True)
-class ModelTimes:
-    """Times of each run."""
-
-    type: ClassVar[Type] = Type.MODEL_TIMES
-    report: Document
-
-
-@dataclass(frozen=True)
-class ProbeLink:
-    """Measure a link to another board."""
-
-    type: ClassVar[Type] = Type.PROBE_LINK
-    request: Document
-
-
-@dataclass(frozen=True)
-class LinkFigures:
-    """Round trips and a burst."""
-
-    type: ClassVar[Type] = Type.LINK_FIGURES
-    report: Document
-
-
-@dataclass(frozen=True)
-class ProbeBurst:
-    """Between boards: ``messages`` TENSORs of ``size`` bytes follow; answered by PROBE_REPORT."""
-
-    type: ClassVar[Type] = Type.PROBE_BURST
-    messages: U32
-    size: U32
-
-
-@dataclass(frozen=True)
-class ProbeReport:
-    """What the receiver of a burst saw, by its own clocks."""
-
-    type: ClassVar[Type] = Type.PROBE_REPORT
-    bytes: U64
-    receive_ns: U64
-    cpu_ns: U64
-
 
 _AGENT_MESSAGES: tuple[type[Any], ...] = (
     Hello, Challenge, Proof, Welcome, Ok, Error, Ping, Pong, Log, Bye, Identify, Identity, FileQuery,
