@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from firmware_interface import board_messages as b
-from firmware_interface.board_line import BoardLine
+from firmware_interface.board_line import TIMEOUT_S, BoardLine, lateness_s
 from firmware_interface.catalogue import PROTOCOL_VERSION
 from firmware_interface.errors import DeadlineError, RemoteError, WireError
 from firmware_interface.messages import Error, Identify, Ok, Ping, Pong, Start, Status, Stop, Stopped, Unload
@@ -74,7 +74,7 @@ class BoardClient:
 
     # What it says of itself
 
-    def ping(self, *, timeout_s: float = 3.0) -> int:
+    def ping(self, *, timeout_s: float = TIMEOUT_S) -> int:
         """The board's clock, ns."""
         token = secrets.randbits(64)
         return self.line.call(Ping(token), Pong, "ping", timeout_s=timeout_s).time_ns
@@ -130,7 +130,7 @@ class BoardClient:
         if len(image) > memory.slot:
             raise RemoteError("OUT_OF_RANGE", f"image of {len(image)} bytes, slot of {memory.slot}")
         sectors = -(-len(image) // memory.sector) + 1
-        begin_s = 3.0 + 2 * sectors * memory.erase_ms / 1000
+        begin_s = TIMEOUT_S + 2 * sectors * memory.erase_ms / 1000
         request = b.SlotBegin(len(image), digest)
         state = self.line.call(request, b.SlotState, "slot erase", timeout_s=begin_s)
         sent = 0
@@ -169,7 +169,9 @@ class BoardClient:
                 offsets[self.line.post(b.SlotData(sent, data))] = sent
                 sent += len(data)
                 total += len(data)
-            answer = self._acknowledged(min(end, time.monotonic() + DATA_TRY_S * 2 ** min(silences, 3)))
+            until = min(end, time.monotonic() + DATA_TRY_S * 2 ** min(silences, 3))
+            answer = self._acknowledged(until)
+            end += lateness_s(until)
             if answer is not None and acked < answer[1] <= len(image):
                 acked, silences, end = answer[1], 0, time.monotonic() + stall_s
                 sent = max(sent, acked)

@@ -13,14 +13,21 @@ from firmware_interface.serial_framing import FrameReader, encode_message
 from firmware_interface.serial_port import Port
 from firmware_interface.transport import remote_error
 
-__all__ = ["BoardLine"]
+__all__ = ["TIMEOUT_S", "BoardLine", "lateness_s"]
 
 M = TypeVar("M")
 MAX_LOG_LINES = 1000  # kept of what a board says; more tells nothing new
 SHOWN_BYTES = 24  # of what came last, in error messages
 WRITE_TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # of a request whose work takes no time; a board that an emulator plays on a busy machine is slow
 TRY_S = 0.5  # then a request is sent again: a frame of 4 KB at 115200 baud and its answer take less
+LATE_S = 0.2  # a wait that ends later than it should by more: the process was kept from running
 _LINK_TYPES = (Type.PART, Type.PART_ACK, Type.CREDIT)
+
+
+def lateness_s(until: float) -> float:
+    """How much too late a wait that should have ended at ``until`` (monotonic) has ended: add it to the deadline."""
+    return max(0.0, time.monotonic() - until - LATE_S)
 
 
 class BoardLine:
@@ -101,19 +108,24 @@ class BoardLine:
             return None
         return message
 
-    def call(self, message: Any, expect: type[M], phase: str, *, timeout_s: float = 3.0, try_s: float = TRY_S) -> M:
+    def call(
+        self, message: Any, expect: type[M], phase: str, *, timeout_s: float = TIMEOUT_S, try_s: float = TRY_S
+    ) -> M:
         """Send a request until its answer comes, which must be an ``expect``.
 
-        Raises RemoteError for an ERROR, BoardResetError when the board has forgotten our session, DeadlineError
-        with phase, board and last bytes, ConnectionLostError.
+        Time in which this process was kept from running does not count. Raises RemoteError for an ERROR,
+        BoardResetError when the board has forgotten our session, DeadlineError with phase, board and last bytes,
+        ConnectionLostError.
         """
         self.phase = phase
         end = time.monotonic() + timeout_s
         sequence = self.post(message)
         while True:
-            found = self._answer(sequence, expect, min(end, time.monotonic() + try_s))
+            until = min(end, time.monotonic() + try_s)
+            found = self._answer(sequence, expect, until)
             if found is not None:
                 return found
+            end += lateness_s(until)
             if time.monotonic() >= end:
                 raise self.deadline(expect.__name__, timeout_s)
             self.repeats += 1

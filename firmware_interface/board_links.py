@@ -6,7 +6,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 
-from firmware_interface.board_line import BoardLine
+from firmware_interface.board_line import BoardLine, lateness_s
 from firmware_interface.board_messages import Part
 from firmware_interface.catalogue import Type
 from firmware_interface.errors import FramingError
@@ -69,7 +69,7 @@ class HostLink:
         out = self._out[tensor]
         end = time.monotonic() + timeout_s
         while out.queued - out.credit >= out.depth:
-            self._turn(end, f"credit for frame {out.queued} of tensor {tensor}", timeout_s)
+            end = self._turn(end, f"credit for frame {out.queued} of tensor {tensor}", timeout_s)
         for offset in range(0, len(data), self._part_bytes):
             part = Part(out.queued, offset, data[offset : offset + self._part_bytes])
             self._parts.append((tensor, part))
@@ -81,18 +81,20 @@ class HostLink:
         incoming = self._in[tensor]
         end = time.monotonic() + timeout_s
         while len(incoming.frames) == 0:
-            self._turn(end, f"frame {incoming.used} of tensor {tensor}", timeout_s)
+            end = self._turn(end, f"frame {incoming.used} of tensor {tensor}", timeout_s)
         incoming.used += 1
         self._credits()
         return incoming.frames.pop(0)
 
-    def _turn(self, end: float, waiting_for: str, timeout_s: float) -> None:
-        """Wait for something, for a moment; send again after a silence."""
+    def _turn(self, end: float, waiting_for: str, timeout_s: float) -> float:
+        """Wait for something, for a moment; send again after a silence. Returns the deadline, moved if we were late."""
         now = time.monotonic()
         if now >= end:
             raise self._line.deadline(waiting_for, timeout_s)
         self._line.phase = f"link: {waiting_for}"
-        self._line.turn(min(end, now + 0.05))
+        until = min(end, now + 0.05)
+        self._line.turn(until)
+        end += lateness_s(until)
         if time.monotonic() - self._quiet_since > REPEAT_S:
             self._quiet_since = time.monotonic()
             self._went_back = -1
@@ -100,6 +102,7 @@ class HostLink:
             self._probing = True
             self._credits()
         self._pump()
+        return end
 
     def _pump(self) -> None:
         window = 1 if self._probing else self._window

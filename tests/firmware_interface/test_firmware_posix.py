@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -295,11 +296,21 @@ def test_guards_restart_the_board_and_tell_why(
     with board.client() as client:
         assert client.fault().kind == b.FaultKind.NONE
         client.reset(how)
-        attached = client.attach(0, timeout_s=15.0)
+        attached = client.attach(0, timeout_s=60.0)
         assert (attached.cause, attached.boots) == (cause, 2)
         assert "started after a fault" in client.line.log
         fault = client.fault()
         assert (fault.kind, fault.phase, fault.boot) == (kind, b.Phase.MESSAGE, 1)
+
+
+def test_a_board_that_was_kept_from_running_goes_on(board: PosixBoard) -> None:
+    """For longer than its watchdog's time."""
+    with board.client() as client:
+        for _ in range(2):
+            board.process.send_signal(signal.SIGSTOP)
+            time.sleep(2.2)
+            board.process.send_signal(signal.SIGCONT)
+            assert client.statistics().boots == 1
 
 
 def test_a_request_that_comes_twice_is_carried_out_once(board: PosixBoard) -> None:

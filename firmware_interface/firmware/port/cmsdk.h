@@ -29,8 +29,8 @@ static struct cmsdk_line {
 
 static void cmsdk_take(uint8_t port) {
     uint32_t uart = cmsdk_uarts[port];
+    REGISTER(uart + CMSDK_UART_INTERRUPT) = 2; /* before the state is read: what comes in between asks again */
     uint32_t state = REGISTER(uart + CMSDK_UART_STATE);
-    REGISTER(uart + CMSDK_UART_INTERRUPT) = 2;
     if ((state & 2u) != 0) uart_received(port, (uint8_t)REGISTER(uart + CMSDK_UART_DATA));
     if ((state & 8u) != 0) {
         uart_counters.lost++;
@@ -96,6 +96,9 @@ static void cmsdk_watchdog_start(uint32_t watchdog, uint32_t hz) {
     REGISTER(watchdog + CMSDK_WATCHDOG_CONTROL) = 3;
 }
 
-static void cmsdk_watchdog_feed(uint32_t watchdog) { REGISTER(watchdog + CMSDK_WATCHDOG_CLEAR) = 1; }
+static void cmsdk_watchdog_feed(uint32_t watchdog) {
+    REGISTER(watchdog + CMSDK_WATCHDOG_CLEAR) = 1;
+    cortexm_watchdog_warned = 0;
+}
 
 #endif

@@ -24,8 +24,10 @@ struct interrupt {
 extern const struct interrupt board_interrupts[];
 extern const uint8_t board_interrupt_count;
 
-/* From an NMI or interrupt of the watchdog, as `handle`: keeps the report of where the core was, then restarts. */
+/* From an NMI or interrupt of the watchdog, as `handle`. The first time-out since the last feed is a warning: an emulator
+ * that was kept from running jumps in time. The second keeps the report of where the core was and restarts. */
 handler cortexm_watchdog_handler;
+extern volatile uint8_t cortexm_watchdog_warned; /* cleared by port_watchdog_feed() */
 
 /* Start SysTick as port_ticks(), from the processor's clock. */
 void cortexm_clock_start(void);

@@ -29,6 +29,7 @@ enum { CORE_VECTORS = 16, PAINT = 0xC5 };
 
 static struct retained kept RETAINED;
 static volatile uint32_t wraps;
+volatile uint8_t cortexm_watchdog_warned;
 
 /* In RAM, because flash may be busy when an interrupt comes. */
 static handler *vectors[CORE_VECTORS + BOARD_INTERRUPTS] __attribute__((section(".ram_vectors"), aligned(512)));
@@ -47,6 +48,11 @@ __attribute__((naked)) void cortexm_watchdog_handler(void) { FAULT_ENTRY(1); }
 /* A stack overflow leaves no frame: then only the registers of the fault are told. */
 __attribute__((used)) void fault_taken(const uint32_t *frame, uint32_t watchdog) {
     enum { LR = 5, PC = 6, STACKING_FAILED = 1 << 12 | 1 << 4 };
+    if (watchdog != 0 && cortexm_watchdog_warned == 0) {
+        port_watchdog_feed();
+        cortexm_watchdog_warned = 1;
+        return; /* from the exception */
+    }
     uint32_t status = SCB_CFSR;
     uint32_t address = (status & 0x80u) != 0 ? SCB_MMFAR : SCB_BFAR;
     bool whole = (uintptr_t)frame >= (uintptr_t)memory_stack && (uintptr_t)frame < (uintptr_t)memory_stack_end &&

@@ -64,6 +64,7 @@ bool port_uart_open(uint8_t port, uint32_t baud) {
     REGISTER(uart + UART_LINE) = 0x70; /* eight bits, FIFOs */
     REGISTER(uart + UART_MASK) = UART_EVENTS;
     REGISTER(uart + UART_CONTROL) = 0x301;
+    (void)REGISTER(uart + UART_DATA); /* an emulator looks for bytes that wait when one was read */
     uart_empty(port);
     return true;
 }
@@ -74,13 +75,16 @@ void port_uart_put(uint8_t port, uint8_t byte) { REGISTER(uarts[port] + UART_DAT
 
 bool port_uart_drained(uint8_t port) { return (REGISTER(uarts[port] + UART_FLAGS) & 8u) == 0; }
 
-/* Its first time-out asks for an interrupt, its second resets the board. */
+/* Its first time-out asks for an interrupt, its second, if that was not served, resets the board. */
 void port_watchdog_start(void) {
     REGISTER(WATCHDOG + 0x000) = BOARD_CORE_HZ / 1000u * BOARD_WATCHDOG_MS;
     REGISTER(WATCHDOG + 0x008) = 3;
 }
 
-void port_watchdog_feed(void) { REGISTER(WATCHDOG + 0x00C) = 1; }
+void port_watchdog_feed(void) {
+    REGISTER(WATCHDOG + 0x00C) = 1;
+    cortexm_watchdog_warned = 0;
+}
 
 uint8_t port_reset_cause(void) { return 0; }
 

@@ -44,6 +44,7 @@ static struct {
     unsigned long max_baud;
     unsigned long operations;
     char **arguments;
+    volatile bool warned;
 } process = {.uid = "00000000"};
 
 struct line {
@@ -152,9 +153,15 @@ static void open_line(const char *text) {
     }
 }
 
+/* The first time-out since the last feed is a warning: time goes on for a process that is kept from running. */
 static void on_signal(int number, siginfo_t *info, void *context) {
     (void)context;
     bool watchdog = number == SIGALRM;
+    if (watchdog && !process.warned) {
+        port_watchdog_feed();
+        process.warned = true;
+        return;
+    }
     retained_fault(watchdog ? FAULT_WATCHDOG : FAULT_EXCEPTION, 0, 0, (uint32_t)number,
                    watchdog ? 0 : (uint32_t)(uintptr_t)info->si_addr);
 }
@@ -309,6 +316,7 @@ void port_watchdog_start(void) { port_watchdog_feed(); }
 void port_watchdog_feed(void) {
     const struct itimerval period = {.it_value = {.tv_sec = BOARD_WATCHDOG_MS / 1000}};
     (void)setitimer(ITIMER_REAL, &period, 0);
+    process.warned = false;
 }
 
 _Noreturn void port_reset(void) {

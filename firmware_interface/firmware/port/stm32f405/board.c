@@ -41,13 +41,14 @@ FAST_DATA static struct usart usarts[BOARD_PORTS] = {
     {0x40004800, BOARD_CORE_HZ / 4u},
 };
 
+/* Until nothing is left: an emulator may put the next byte in while the last is read, and then asks no more. */
 static inline void take(uint8_t port) {
     uint32_t at = usarts[port].at;
-    uint32_t state = REGISTER(at + USART_STATE);
-    if ((state & 8u) != 0) uart_counters.lost++;
-    if ((state & 0x28u) == 0) return;
-    uint8_t byte = (uint8_t)REGISTER(at + USART_DATA); /* after the state: clears an overrun too */
-    if ((state & 0x20u) != 0) uart_received(port, byte);
+    for (uint32_t state = REGISTER(at + USART_STATE); (state & 0x28u) != 0; state = REGISTER(at + USART_STATE)) {
+        if ((state & 8u) != 0) uart_counters.lost++;
+        uint8_t byte = (uint8_t)REGISTER(at + USART_DATA); /* after the state: clears an overrun too */
+        if ((state & 0x20u) != 0) uart_received(port, byte);
+    }
 }
 
 FAST_CODE static void take_0(void) { take(0); }
