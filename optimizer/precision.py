@@ -1,45 +1,41 @@
-"""Precision of each processor as a decision: every choice of one precision a processor is a problem of its own.
+"""Precision of each processor as a decision: what may be chosen, and what surely bounds every choice.
 
-A plan uses a processor at one precision. The choices are solved one by one, and their plans make one front; the least
-of their bounds bounds the plans of all of them, so that a proof of the whole is the proofs of its parts. There are as
-many choices as combinations, which suits a few processors.
+A plan uses a processor at one precision. A processor that is left open is relaxed to its *joint* precision: each
+operator takes the least time, energy and bytes, and loses the least accuracy, that any of its precisions offers. No
+plan at any choice is better than the same plan there, so that bounds of the relaxed problem hold for all choices (see
+``precision_search``).
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from boards.board import System
+from optimizer.costs import CostTable, OperatorCost, OperatorKey
 from optimizer.errors import LimitError
-from optimizer.infeasible import Infeasible, NothingFound
-from optimizer.memory_plan import with_arenas
-from optimizer.objectives import check_objectives, held, objective_values
-from optimizer.plan import Certificate, Front, Plan, PreferenceStep
-from optimizer.preference import Preference, choose, parse_preference, within
-from optimizer.problem import Problem
-from optimizer.search.certify import certificate, mark, plan_class
-from optimizer.search.cpsat import Bound
-from optimizer.search.pool import Pool, dominates
+from optimizer.plan import Plan
+from optimizer.problem import Problem, joint_precision
+from optimizer.sensitivity import Sensitivity
 
-if TYPE_CHECKING:
-    from optimizer.solve_options import SolveOptions
+__all__ = [
+    "Choice",
+    "at_precisions",
+    "energy_is_relaxed",
+    "open_choice",
+    "parse_precisions",
+    "relaxed",
+    "settled",
+    "worth_trying",
+]
 
-__all__ = ["MAX_CHOICES", "choices", "parse_precisions", "settled", "solve_choices", "worth_trying"]
-
-MAX_CHOICES = 64
 _ANY = "any"
-_FRONT_SHARE = 0.6
-"""Share of the time for the front where an order of preference is proven after it."""
-Outcome = Front | Infeasible | NothingFound
-SolveOne = Callable[[Problem, "SolveOptions"], Outcome]
+_ROUNDING = 1e-9
+Choice = tuple[tuple[str, ...], ...]
+"""By processor the precisions that are still open to it; one where it is settled."""
 
 
 def parse_precisions(texts: Sequence[str], system: System) -> dict[str, tuple[str, ...]]:
@@ -75,18 +71,63 @@ def parse_precisions(texts: Sequence[str], system: System) -> dict[str, tuple[st
     return allowed
 
 
-def choices(problem: Problem) -> Iterator[Problem]:
-    """The problem at every combination of the precisions that are worth trying (see ``worth_trying``)."""
-    for vector in itertools.product(*worth_trying(problem)):
-        yield _at(problem, vector)
-
-
-def _at(problem: Problem, vector: Sequence[str]) -> Problem:
+def at_precisions(problem: Problem, vector: Sequence[str]) -> Problem:
+    """The problem with every processor at one precision."""
     keys = [ref.key for ref in problem.processors]
     return replace(problem, precisions_allowed={k: (p,) for k, p in zip(keys, vector, strict=True)})
 
 
-def worth_trying(problem: Problem) -> tuple[tuple[str, ...], ...]:
+def open_choice(choice: Choice) -> bool:
+    """Whether some processor is not settled."""
+    return any(len(allowed) > 1 for allowed in choice)
+
+
+def relaxed(problem: Problem, choice: Choice) -> Problem:
+    """A problem that is no harder than that of any vector of the choice; the problem itself where all are settled.
+
+    Limits on energy fall away where it does not grow with the time of activities (see ``energy_is_relaxed``).
+    """
+    vector = [joint_precision(allowed) for allowed in choice]
+    if not open_choice(choice):
+        return at_precisions(problem, vector)
+    costs, sensitivity = problem.costs, problem.sensitivity
+    rows, losses = dict(costs.operators), dict(sensitivity.losses) if sensitivity else {}
+    for ref, allowed, label in zip(problem.processors, choice, vector, strict=True):
+        if len(allowed) == 1:
+            continue
+        idle_w = ref.processor.idle_power_w
+        for op in problem.graph.operators:
+            rows[op.name, ref.key, label] = _least(rows, [(op.name, ref.key, p) for p in allowed], idle_w)
+            known = [None if sensitivity is None else sensitivity.loss(op.name, p) for p in allowed]
+            losses[op.name, label] = min((x for x in known if x is not None), default=0.0)
+    limits = problem.limits if energy_is_relaxed(problem) else replace(problem.limits, max_energy_j=None)
+    wider = replace(
+        problem,
+        costs=CostTable(rows, costs.boundaries, costs.links, costs.model_sha256),
+        limits=limits,
+        sensitivity=None if sensitivity is None else Sensitivity(losses),
+    )
+    return at_precisions(wider, vector)
+
+
+def _least(rows: Mapping[OperatorKey, OperatorCost], keys: Sequence[OperatorKey], idle_w: float) -> OperatorCost:
+    """The least time, and the least energy beyond idling on top of it."""
+    time_s = min(rows[key].time_s for key in keys)
+    beyond_j = min(rows[key].energy_j - idle_w * rows[key].time_s for key in keys)
+    return OperatorCost(time_s, max(0.0, beyond_j + idle_w * time_s), "the least of several precisions")
+
+
+def energy_is_relaxed(problem: Problem) -> bool:
+    """Whether ``relaxed`` bounds the energy: no operator takes less than idling, nor any activity that takes less time
+    more."""
+    idle_w = {ref.key: ref.processor.idle_power_w for ref in problem.processors}
+    rows = problem.costs.operators.items()
+    return _less_is_better(problem) and all(
+        cost.energy_j >= idle_w[key] * cost.time_s * (1 - _ROUNDING) for (_, key, _), cost in rows if key in idle_w
+    )
+
+
+def worth_trying(problem: Problem) -> Choice:
     """Allowed precisions by processor, without those that another one betters or equals in every plan.
 
     That is so where no operator takes longer, more energy beyond idling or more bytes, or loses more accuracy: then
@@ -117,7 +158,7 @@ def _figures(problem: Problem, q: int, precision: str) -> npt.NDArray[np.float64
     """All that the tables say of one processor at one precision; less is better, one by one."""
     vector = [p[0] for p in problem.precision_choices]
     vector[q] = precision
-    tables = _at(problem, vector).tables
+    tables = at_precisions(problem, vector).tables
     idle_w = problem.processors[q].processor.idle_power_w
     losses = [] if tables.loss is None else [tables.loss[:, q]]
     columns = [
@@ -140,152 +181,3 @@ def settled(problem: Problem, plan: Plan) -> Problem:
             k: (used.get(k, offered[0]),) for k, offered in zip(keys, problem.precision_choices, strict=True)
         },
     )
-
-
-def solve_choices(problem: Problem, options: SolveOptions, solve_one: SolveOne) -> Outcome:
-    """One front over all choices of precision. Raises LimitError where there are more than MAX_CHOICES."""
-    begin = time.monotonic()
-    count = math.prod(len(offered) for offered in worth_trying(problem))
-    if count > MAX_CHOICES:
-        raise LimitError(
-            f"{count} combinations of precisions are too many to prove one by one",
-            expected=f"at most {MAX_CHOICES}",
-            got=str(count),
-            hint="Settle some boards with --precision BOARD=PRECISION.",
-        )
-    if options.cost_uncertainty is not None:
-        raise LimitError(
-            "--cost-uncertainty needs one precision a processor",
-            expected="no --precision with several precisions",
-            hint="Settle the precisions, those of the best plan for example.",
-        )
-    preference = parse_preference(options.prefer)
-    objectives = tuple(dict.fromkeys([*options.objectives, *preference.objectives]))
-    check_objectives(objectives, problem)
-    problems = list(choices(problem))
-    ordered = len(preference.steps) > 1
-    seconds = options.time_limit_s * (_FRONT_SHARE if ordered else 1.0) / count
-    single = replace(options, objectives=objectives, prefer=objectives[0], time_limit_s=seconds)
-    outcomes = [solve_one(p, single) for p in problems]
-    fronts = [o for o in outcomes if isinstance(o, Front)]
-    if not fronts:
-        return _none(outcomes, count, time.monotonic() - begin)
-    certificates = {o: _joint(problem, o, outcomes, options.seed) for o in objectives}
-    plans = [p for front in fronts for p in front.plans]
-    steps: tuple[PreferenceStep, ...] = ()
-    if ordered:
-        seconds = options.time_limit_s * (1 - _FRONT_SHARE) / (count * (len(preference.steps) - 1))
-        order = _Order(problem, problems, replace(options, time_limit_s=seconds), solve_one, plans)
-        steps = order.prove(preference, certificates)
-        plans = order.plans
-    return _front(problem, options, preference, objectives, fronts, plans, certificates, steps, begin)
-
-
-def _front(
-    problem: Problem, options: SolveOptions, preference: Preference, objectives: tuple[str, ...],
-    fronts: Sequence[Front], plans: Sequence[Plan], certificates: Mapping[str, Certificate],
-    steps: tuple[PreferenceStep, ...], begin: float,
-) -> Front:  # fmt: skip
-    exact = all(p.status != "heuristic" for front in fronts for p in front.plans)
-    best = [mark(p, certificates, exact) for p in _non_dominated(plans, objectives)]
-    choice = choose(best, preference, objectives)
-    best[choice.index] = with_arenas(settled(problem, best[choice.index]), best[choice.index])
-    stages: dict[str, float] = {}
-    for front in fronts:
-        for name, seconds in front.stages.items():
-            stages[name] = stages.get(name, 0.0) + seconds
-    return replace(
-        fronts[0],
-        plans=tuple(best),
-        certificates=dict(certificates),
-        chosen=choice.index,
-        prefer=preference.text,
-        seed=options.seed,
-        seconds=time.monotonic() - begin,
-        evaluations=sum(f.evaluations for f in fronts),
-        stages=stages,
-        interrupted=any(f.interrupted for f in fronts),
-        chosen_because=choice.words,
-        steps=steps,
-    )
-
-
-def _non_dominated(plans: Sequence[Plan], objectives: Sequence[str]) -> list[Plan]:
-    rows = sorted(((objective_values(p.score, objectives), i) for i, p in enumerate(plans)))
-    kept: list[tuple[tuple[float, ...], int]] = []
-    for values, i in rows:
-        if not any(k == values or dominates(k, values) for k, _ in kept):
-            kept.append((values, i))
-    return [plans[i] for _, i in kept]
-
-
-def _joint(
-    problem: Problem, objective: str, outcomes: Sequence[Outcome], seed: int, known: float = math.inf
-) -> Certificate:
-    """The certificate of the best plan of all choices: no choice goes below the least of their bounds.
-
-    ``known``: the value of a plan found elsewhere.
-    """
-    parts = [o.certificates[objective] for o in outcomes if isinstance(o, Front)]
-    bounds = [c.bound for c in parts]
-    open_ = any(isinstance(o, NothingFound) for o in outcomes) or any(b is None for b in bounds)
-    least = 0.0 if open_ else min((b for b in bounds if b is not None), default=math.inf)
-    methods = list(dict.fromkeys(c.method for c in parts))
-    bound = Bound(
-        value=least,
-        complete=not open_,
-        method=f"each of {len(outcomes)} choices of precision: {'; '.join(methods)}",
-        seconds=sum(c.seconds for c in parts),
-        deterministic_s=round(sum(c.deterministic_s or 0.0 for c in parts), 6),
-    )
-    plans = f"{plan_class(problem)}, any allowed precision of a processor"
-    return certificate(objective, min([known, *(c.value for c in parts)]), bound, plans, seed)
-
-
-def _none(outcomes: Sequence[Outcome], count: int, seconds: float) -> Outcome:
-    for outcome in outcomes:
-        if isinstance(outcome, NothingFound):
-            return NothingFound(seconds, outcome.closest)
-    first = outcomes[0]
-    if not isinstance(first, Infeasible):
-        return first
-    method = f"each of {count} choices of precision on its own; what follows is of the first: {first.method}"
-    return replace(first, method=method, seconds=seconds, minimal=first.minimal and count == 1)
-
-
-class _Order:
-    """An order of preference over all choices: each step is solved again at every choice, with the ones before held."""
-
-    def __init__(
-        self, problem: Problem, problems: Sequence[Problem], options: SolveOptions, solve_one: SolveOne,
-        plans: Sequence[Plan],
-    ) -> None:  # fmt: skip
-        self.problem, self.problems, self.options, self.solve_one = problem, problems, options, solve_one
-        self.plans = list(plans)
-
-    def prove(self, preference: Preference, certificates: Mapping[str, Certificate]) -> tuple[PreferenceStep, ...]:
-        steps: list[PreferenceStep] = []
-        left = self.plans
-        for step in preference.steps:
-            found = certificates[step.objective] if not steps else self._step(step.objective, steps)
-            left = [p for p in self.plans if self._keeps(p, steps)]
-            steps.append(PreferenceStep(step.objective, within(left, step)[0], found))
-        return tuple(steps)
-
-    def _keeps(self, plan: Plan, steps: Sequence[PreferenceStep]) -> bool:
-        values = objective_values(plan.score, [s.objective for s in steps])
-        return all(v <= s.limit * (1 + 1e-9) for v, s in zip(values, steps, strict=True))
-
-    def _step(self, objective: str, steps: Sequence[PreferenceStep]) -> Certificate:
-        options = replace(self.options, objectives=(objective,), prefer=objective, start=None)
-        outcomes = []
-        for problem in self.problems:
-            tight = problem
-            for step in steps:
-                tight = held(tight, step.objective, step.limit)
-            outcome = self.solve_one(tight, options)
-            outcomes.append(outcome)
-            if isinstance(outcome, Front):
-                self.plans += [Pool(problem).add(p) for p in outcome.plans]
-        known = min(objective_values(p.score, [objective])[0] for p in self.plans if self._keeps(p, steps))
-        return _joint(self.problem, objective, outcomes, self.options.seed, known)

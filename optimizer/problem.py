@@ -6,7 +6,7 @@ Everything after this point trusts its input.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from optimizer.segment_table import SegmentTable
 from optimizer.sensitivity import Sensitivity, loss_table
 from optimizer.ways import WayTable
 
-__all__ = ["Limits", "Problem", "Tables"]
+__all__ = ["Limits", "Problem", "Tables", "joint_precision"]
 
 _WIDTH_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 _FLOAT_WIDTH = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
@@ -336,8 +336,18 @@ def _build_tables(problem: Problem) -> Tables:
     )
 
 
+_JOINT = "|"
+
+
+def joint_precision(precisions: Sequence[str]) -> str:
+    """Stands for all of them where each operator takes the best of theirs: what bounds a choice among them."""
+    return _JOINT.join(precisions)
+
+
 def _scaled(size_bytes: int, dtype: str, precision: str) -> int:
     """Bytes of a float tensor at a narrower precision; integers, bools and "fp32" keep the file's width."""
+    if _JOINT in precision:
+        return min(_scaled(size_bytes, dtype, p) for p in precision.split(_JOINT))
     width = _FLOAT_WIDTH.get(dtype)
     if width is None or precision == "fp32":
         return size_bytes

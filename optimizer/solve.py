@@ -7,7 +7,7 @@ from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.plan import Front
-from optimizer.precision import solve_choices
+from optimizer.precision_search import solve_choices
 from optimizer.problem import Problem
 from optimizer.solve_options import SolveOptions, check_options
 from optimizer.solve_stages import Run
@@ -29,7 +29,7 @@ def solve(
     check_options(problem, options)
     tell = progress or (lambda text, share: None)
     if any(len(allowed) > 1 for allowed in problem.precision_choices):
-        return solve_choices(problem, options, partial(solve, progress=progress))
+        return solve_choices(problem, options, solve, tell)
     run = Run(problem, options)
     tell("cuts along the graph", 0.05)
     run.stage("order-DP", run.seed_pool)

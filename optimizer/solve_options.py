@@ -34,6 +34,9 @@ class SolveOptions:
     cost_uncertainty: float | None = None
     """Share by which costs may be wrong: what that does to the chosen plan takes up to half the time limit more."""
 
+    part: bool = False
+    """Of a larger search: which limits clash is not looked into, nor where tensors stand in memory."""
+
     @property
     def spanning(self) -> tuple[str, ...]:
         """What spans the front: the objectives, then what the preference speaks of. Raises LimitError."""

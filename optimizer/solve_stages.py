@@ -262,6 +262,8 @@ class Run:
         proven = [b for b in self.bounds.values() if math.isinf(b.value) and b.complete]
         if not proven:
             return NothingFound(seconds, self.pool.closest())
+        if self.options.part:
+            return Infeasible((), plan_class(self.problem), proven[0].method, seconds)
         limit_s, seed, workers = self.options.time_limit_s, self.options.seed, self._workers()
         clashes, minimal = find_clashes(self.problem, self.pool, limit_s, seed, workers)
         precisions = helpful_precisions(self.problem, self.pool, _PRECISION_SHARE * limit_s, seed, workers)
@@ -283,7 +285,8 @@ class Run:
         plans = _thin(found, self.objectives, best)
         chosen = next(i for i, p in enumerate(plans) if p is best)
         marked = [mark(p, certificates, self.exact) for p in plans]
-        marked[chosen] = with_arenas(self.problem, marked[chosen])
+        if not self.options.part:
+            marked[chosen] = with_arenas(self.problem, marked[chosen])
         return Front(
             plans=tuple(marked),
             certificates=certificates,

@@ -234,6 +234,8 @@ def _framing(link: Link) -> tuple[object, ...]:
 
 def _least_ratio(then: Problem, now: Problem) -> float:
     """The least of all durations now over then; 0 where precisions differ, so that nothing can be said."""
+    if any(len(allowed) > 1 for allowed in now.precision_choices):
+        return 0.0
     old_q = [then.processor_index[ref.key] for ref in now.processors]
     if [then.precisions[q] for q in old_q] != list(now.precisions):
         return 0.0

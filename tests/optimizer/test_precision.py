@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,26 @@ from hypothesis import strategies as st
 from optimizer.cost_models.roofline import roofline_costs
 from optimizer.errors import CostError, LimitError, PlanError
 from optimizer.infeasible import Infeasible
-from optimizer.objectives import objective_values
+from optimizer.objectives import OBJECTIVES, objective_values
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front, Plan
-from optimizer.plan_io import load_plan
-from optimizer.precision import choices, parse_precisions, settled, worth_trying
+from optimizer.plan_io import LoadedPlan, load_plan
+from optimizer.precision import (
+    Choice,
+    at_precisions,
+    energy_is_relaxed,
+    parse_precisions,
+    relaxed,
+    settled,
+    worth_trying,
+)
 from optimizer.problem import Limits, Problem
 from optimizer.request import SolveRequest, solve_request, write_results
 from optimizer.search.pool import Pool, dominates
+from optimizer.sensitivity import Sensitivity
 from optimizer.solve import SolveOptions, solve
 from optimizer.split import split_plan
+from optimizer.start import carried_bounds
 from optimizer.verify import verify
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model
@@ -31,6 +42,7 @@ from tests.optimizer.precision_samples import mixed_problem
 
 SEEDS = st.integers(0, 10**6)
 KINDS = st.sampled_from(["mesh", "line", "shared"])
+EVERY = tuple(OBJECTIVES)
 
 
 def free(seed: int, n: int = 5, k: int = 2, kind: str = "mesh", limits: Limits | None = None) -> Problem:
@@ -39,14 +51,36 @@ def free(seed: int, n: int = 5, k: int = 2, kind: str = "mesh", limits: Limits |
     return replace(problem, precisions_allowed={ref.key: ("fp32", "int8") for ref in problem.processors})
 
 
+def three(seed: int, n: int, k: int, kind: str = "mesh", limits: Limits | None = None) -> Problem:
+    """Every processor may also work at fp16, which takes and loses something else again."""
+    problem = free(seed, n=n, k=k, kind=kind, limits=limits)
+    rng = random.Random(seed + 2)
+    rows = dict(problem.costs.operators)
+    for operator, key, precision in problem.costs.operators:
+        if precision == "fp32":
+            cost = rows[operator, key, precision]
+            share = rng.uniform(0.4, 1.1)
+            rows[operator, key, "fp16"] = replace(cost, time_s=cost.time_s * share, energy_j=cost.energy_j * share)
+    losses = dict(problem.sensitivity.losses) if problem.sensitivity else {}
+    losses |= {(op.name, "fp16"): rng.choice([0.0, 0.05, 0.2]) for op in problem.graph.operators}
+    return replace(
+        problem,
+        costs=replace(problem.costs, operators=rows),
+        sensitivity=Sensitivity(losses),
+        precisions_allowed=dict.fromkeys(keys(problem), ("fp32", "fp16", "int8")),
+    )
+
+
+def keys(problem: Problem) -> list[str]:
+    return [ref.key for ref in problem.processors]
+
+
 def brute_force(problem: Problem, objectives: tuple[str, ...]) -> list[Plan]:
     """Every feasible plan at every vector of precisions."""
     k, n = len(problem.processors), len(problem.graph.operators)
     found = []
     for vector in itertools.product(*problem.precision_choices):
-        keys = [ref.key for ref in problem.processors]
-        at = replace(problem, precisions_allowed={key: (p,) for key, p in zip(keys, vector, strict=True)})
-        pool = Pool(at, objectives)
+        pool = Pool(at_precisions(problem, vector), objectives)
         for places in itertools.product(range(k), repeat=n):
             pool.score(np.array(places))
         found += pool.feasible()
@@ -202,15 +236,71 @@ def test_infeasible_at_every_precision_is_infeasible() -> None:
     assert "each of 4 choices of precision" in outcome.method
 
 
-def test_too_many_combinations_are_refused() -> None:
-    with pytest.raises(LimitError, match="128 combinations"):
-        solve(free(1, n=3, k=7), SolveOptions(time_limit_s=1.0))
+def at_random(problem: Problem, rng: random.Random) -> tuple[tuple[str, ...], np.ndarray]:
+    vector = tuple(rng.choice(allowed) for allowed in problem.precision_choices)
+    return vector, np.array([rng.randrange(len(vector)) for _ in problem.graph.operators])
 
 
-def test_all_choices_come_once() -> None:
-    vectors = [p.precisions for p in choices(free(1, n=3, k=3))]
-    assert len(set(vectors)) == len(vectors) == 8
-    assert vectors[0] == ("fp32",) * 3
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(["mesh", "line", "shared", "switch", "polled", "busy"]))
+def test_no_plan_is_better_than_in_the_relaxed_problem(seed: int, kind: str) -> None:
+    """Every figure of a plan at real precisions, memory included, is at least that of the same schedule relaxed."""
+    problem = three(seed, n=5, k=3, kind=kind)
+    rng = random.Random(seed)
+    half: Choice = tuple(c if rng.random() < 0.6 else (rng.choice(c),) for c in problem.precision_choices)
+    lower = relaxed(problem, half)
+    for _ in range(6):
+        vector, places = at_random(
+            replace(problem, precisions_allowed=dict(zip(keys(problem), half, strict=True))), rng
+        )
+        plan = Pool(at_precisions(problem, vector)).score(places)
+        if plan is None:
+            continue
+        bound = Pool(lower).add(plan).score
+        for objective, value in zip(EVERY, objective_values(plan.score, EVERY), strict=True):
+            if objective != "energy" or energy_is_relaxed(problem):
+                assert objective_values(bound, [objective])[0] <= value * (1 + 1e-9) + 1e-12, objective
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(["mesh", "line", "polled"]), data=st.data())
+def test_branch_and_bound_finds_the_best_of_all_combinations(seed: int, kind: str, data: st.DataObject) -> None:
+    problem = three(seed, n=4, k=3, kind=kind)
+    objective = data.draw(st.sampled_from(["throughput", "energy", "accuracy-loss", "link-bytes"]))
+    front = solve(problem, SolveOptions(objectives=(objective,), prefer=objective, time_limit_s=20.0, workers=1))
+    assert isinstance(front, Front)
+    best = min(objective_values(p.score, [objective])[0] for p in brute_force(problem, (objective,)))
+    found = front.certificates[objective]
+    assert "branch and bound over 27 choices" in found.method
+    assert found.bound is not None and found.bound <= best * (1 + 1e-9) + 1e-12
+    assert found.status == "proven"
+    assert found.value == pytest.approx(best, rel=1.1e-4, abs=1e-12)
+
+
+def test_six_processors_with_three_precisions_each() -> None:
+    problem = three(7, n=5, k=6)
+    objectives = ("throughput", "accuracy-loss")
+    front = solve(problem, SolveOptions(objectives=objectives, time_limit_s=15.0, workers=1))
+    assert isinstance(front, Front)
+    assert "729 choices" in front.certificates["throughput"].method
+    rng = random.Random(1)
+    for _ in range(300):
+        vector, places = at_random(problem, rng)
+        plan = Pool(at_precisions(problem, vector)).score(places)
+        for objective in objectives if plan is not None else ():
+            bound = front.certificates[objective].bound
+            assert bound is not None and bound <= objective_values(plan.score, [objective])[0] * (1 + 1e-9)
+    assert front.certificates["accuracy-loss"].status == "proven"
+
+
+def test_bounds_of_a_start_at_one_precision_are_not_carried_over_to_others() -> None:
+    problem = free(3)
+    one = at_precisions(problem, ("fp32", "fp32"))
+    front = solve(one, SolveOptions(time_limit_s=5.0, workers=1))
+    assert isinstance(front, Front)
+    loaded = LoadedPlan(Path("plan.json"), one, front.plans[front.chosen], front.certificates, "", 0)
+    assert carried_bounds(loaded, one)
+    assert carried_bounds(loaded, problem) == {}
 
 
 def test_precisions_are_named_by_board_or_processor() -> None:
