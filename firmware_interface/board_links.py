@@ -32,6 +32,7 @@ class _Incoming:
     size_bytes: int
     frames: list[bytes] = field(default_factory=list)
     partial: bytearray = field(default_factory=bytearray)
+    taken: int = 0
     used: int = 0
 
 
@@ -64,37 +65,83 @@ class HostLink:
         """The host is the sink of a tensor."""
         self._in[tensor] = _Incoming(size_bytes)
 
-    def send(self, tensor: int, data: bytes, *, timeout_s: float) -> None:
-        """Queue the next frame of a tensor once there is credit for it. Raises DeadlineError, ConnectionLostError."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything sent has been acknowledged."""
+        return not self._parts
+
+    def has_room(self, tensor: int) -> bool:
+        """Whether there is credit for the next frame of a tensor that we send."""
         out = self._out[tensor]
-        end = time.monotonic() + timeout_s
-        while out.queued - out.credit >= out.depth:
-            end = self._turn(end, f"credit for frame {out.queued} of tensor {tensor}", timeout_s)
+        return out.queued - out.credit < out.depth
+
+    def queued(self, tensor: int) -> int:
+        """Frames of a tensor put so far."""
+        return self._out[tensor].queued
+
+    def credit(self, tensor: int) -> int:
+        """Frames that the other side has used up."""
+        return self._out[tensor].credit
+
+    def put(self, tensor: int, data: bytes) -> None:
+        """Queue the next frame of a tensor; only while it `has_room`."""
+        out = self._out[tensor]
         for offset in range(0, len(data), self._part_bytes):
             part = Part(out.queued, offset, data[offset : offset + self._part_bytes])
             self._parts.append((tensor, part))
         out.queued += 1
         self._pump()
 
+    def take(self, tensor: int) -> bytes | None:
+        """The next frame of a tensor, if it is there. It counts as used only after `release`."""
+        incoming = self._in[tensor]
+        if not incoming.frames:
+            return None
+        incoming.taken += 1
+        return incoming.frames.pop(0)
+
+    def release(self, tensor: int, frames: int) -> None:
+        """Give credit: frames below ``frames`` of a tensor are used up."""
+        incoming = self._in[tensor]
+        if frames > incoming.used:
+            incoming.used = frames
+            self._send_signal(Type.CREDIT, tensor, frames)
+
+    def send(self, tensor: int, data: bytes, *, timeout_s: float) -> None:
+        """Queue the next frame of a tensor once there is credit for it. Raises DeadlineError, ConnectionLostError."""
+        end = time.monotonic() + timeout_s
+        while not self.has_room(tensor):
+            end = self._turn(end, f"credit for frame {self.queued(tensor)} of tensor {tensor}", timeout_s)
+        self.put(tensor, data)
+
     def receive(self, tensor: int, *, timeout_s: float) -> bytes:
         """The next frame of a tensor. Raises DeadlineError, ConnectionLostError."""
         incoming = self._in[tensor]
         end = time.monotonic() + timeout_s
-        while len(incoming.frames) == 0:
-            end = self._turn(end, f"frame {incoming.used} of tensor {tensor}", timeout_s)
-        incoming.used += 1
-        self._credits()
-        return incoming.frames.pop(0)
+        while (data := self.take(tensor)) is None:
+            end = self._turn(end, f"frame {incoming.taken} of tensor {tensor}", timeout_s)
+        self.release(tensor, incoming.taken)
+        return data
+
+    def flush(self, *, timeout_s: float) -> None:
+        """Wait until everything sent has arrived. Raises DeadlineError, ConnectionLostError."""
+        end = time.monotonic() + timeout_s
+        while not self.is_idle:
+            end = self._turn(end, "acknowledgement", timeout_s)
 
     def _turn(self, end: float, waiting_for: str, timeout_s: float) -> float:
-        """Wait for something, for a moment; send again after a silence. Returns the deadline, moved if we were late."""
+        """Wait for something, for a moment. Returns the deadline, moved if we were late."""
         now = time.monotonic()
         if now >= end:
             raise self._line.deadline(waiting_for, timeout_s)
         self._line.phase = f"link: {waiting_for}"
         until = min(end, now + 0.05)
+        self.turn(until)
+        return end + lateness_s(until)
+
+    def turn(self, until: float) -> None:
+        """Take what comes until something does, at most until ``until`` (monotonic); send again after a silence."""
         self._line.turn(until)
-        end += lateness_s(until)
         if time.monotonic() - self._quiet_since > REPEAT_S:
             self._quiet_since = time.monotonic()
             self._went_back = -1
@@ -102,7 +149,6 @@ class HostLink:
             self._probing = True
             self._credits()
         self._pump()
-        return end
 
     def _pump(self) -> None:
         window = 1 if self._probing else self._window
@@ -147,7 +193,7 @@ class HostLink:
         if incoming is None or len(payload) <= _PART_HEAD.size:
             raise FramingError("part", expected=f"one of tensors {sorted(self._in)}", got=f"tensor {tensor}")
         frame, offset = _PART_HEAD.unpack_from(payload)
-        here = incoming.used + len(incoming.frames)
+        here = incoming.taken + len(incoming.frames)
         if (frame, offset) != (here, len(incoming.partial)):
             raise FramingError("part", expected=f"frame {here} at {len(incoming.partial)}", got=f"{frame} at {offset}")
         incoming.partial += payload[_PART_HEAD.size :]

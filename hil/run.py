@@ -18,6 +18,8 @@ from hil.deploy import Deployment, Progress, Settings, deploy
 from hil.deploy_bundle import open_bundle
 from hil.errors import BundleError, DeviceFailedError, DeviceTimeoutError
 from hil.lab_types import Lab
+from hil.mcu_images import mcu_boards
+from hil.mcu_run import run_mcus
 from optimizer.split_manifest import BundleTensor
 
 __all__ = ["run"]
@@ -50,7 +52,9 @@ def run(
     stacked, flat = _stacked(ins, inputs)
     frames = len(next(iter(stacked.values())))
     results = {t.id: np.empty((frames, *t.shape), np.dtype(t.dtype)) for t in outs}
-    if frames:
+    if frames and len(mcu_boards(bundle, lab)) == len(bundle.boards):
+        results = run_mcus(bundle, lab, stacked, stall_s=stall_s, tell=progress)
+    elif frames:
         with deploy(bundle, lab, settings=settings, progress=progress) as deployment:
             _Streams(deployment, ins, stacked, results, frames).run(stall_s, progress)
     return {t.name: _in_form(results[t.id], flat) for t in outs}

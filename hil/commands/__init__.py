@@ -9,7 +9,7 @@ import click
 
 from hil.commands.benchmarks import eembc
 from hil.commands.boards import agent, agent_bundle, discover, emulate
-from hil.commands.plans import demo, measure, profile, run_command
+from hil.commands.plans import demo, flash_command, measure, profile, run_command
 
 __all__ = ["COMMANDS"]
 
@@ -19,6 +19,7 @@ COMMANDS: tuple[click.Command, ...] = (
     agent_bundle,
     discover,
     profile,
+    flash_command,
     run_command,
     measure,
     eembc,

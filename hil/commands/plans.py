@@ -9,7 +9,7 @@ import click
 
 from hil.commands.options import json_option, lab_option
 
-__all__ = ["demo", "measure", "profile", "run_command"]
+__all__ = ["demo", "flash_command", "measure", "profile", "run_command"]
 
 
 @click.command()
@@ -59,6 +59,27 @@ def profile(
 
     options = ProfileOptions(runs, ort_level, 0 if no_boundary else ProfileOptions.cuts, not no_links)
     cli_bench.profile(model, batch, lab_path, output, options, as_json)
+
+
+@click.command("flash")
+@click.argument("plan", type=click.Path(path_type=Path))
+@lab_option
+@click.option("--base", is_flag=True, help="Put the base firmware on first, by the flasher that the lab file names.")
+@json_option
+def flash_command(plan: Path, lab_path: Path, base: bool, as_json: bool) -> None:
+    """Bring PLAN's images into the slots of the lab's microcontroller boards.
+
+    PLAN is a plan.json (split on the way) or a bundle folder of `optimizer split`. Boards are told apart by the chip's
+    own number. What is there already is not sent again, a broken transfer goes on where it stopped, and every image is
+    read back and compared. `hil run` and `hil measure` do the same before they start.
+
+    \b
+    Example:
+      hil flash plan/plan.json --lab lab.yaml
+    """
+    from hil import cli_flash
+
+    cli_flash.flash_plan(plan, lab_path, base, as_json)
 
 
 @click.command("run")
