@@ -114,17 +114,11 @@ class Problem:
     sensitivity: Sensitivity | None = None
     """What operators lose in accuracy at a precision."""
     replicate: bool = False
-    """Whether identical boards may take alternate frames of a segment."""
+    """Whether identical boards may take alternate frames of a segment of a contiguous plan."""
     precisions_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By processor key; one that is left out works in its default (see ``precision_choices``)."""
 
     def __post_init__(self) -> None:
-        if self.replicate and self.non_contiguous:
-            raise LimitError(
-                "replicas are planned for contiguous plans only",
-                expected="--replicate or --non-contiguous, not both",
-                option="replicate",
-            )
         _check_limits(self)
         _check_costs(self)
         if self.sensitivity is not None:

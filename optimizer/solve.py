@@ -44,7 +44,7 @@ def solve(
         run.stage("replicas", run.replicate)
     if not run.pool.feasible():
         return run.none_found()
-    if len(run.preference.steps) > 1 and not problem.replicate:  # the models know no replicas
+    if len(run.preference.steps) > 1:
         tell("proving the preference", 0.65)
         run.stage("CP-SAT preference", run.prefer_in_order)
     if not run.exact and not options.gap and not run.done():

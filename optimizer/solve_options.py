@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.errors import LimitError
 from optimizer.objectives import DEFAULT_OBJECTIVES, check_objectives
 from optimizer.preference import parse_preference
 from optimizer.problem import Problem
@@ -46,9 +45,3 @@ class SolveOptions:
 def check_options(problem: Problem, options: SolveOptions) -> None:
     """Raises LimitError for objectives and preferences that we do not know or that the problem says nothing of."""
     check_objectives(options.spanning, problem)
-    if problem.replicate and options.cost_uncertainty is not None:
-        raise LimitError(
-            "what costs that are off do to plans with replicas is not worked out",
-            expected="--replicate or --cost-uncertainty, not both",
-            option="cost-uncertainty",
-        )

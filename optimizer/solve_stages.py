@@ -24,7 +24,7 @@ from optimizer.search.many_boards_chain import is_chain
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import safe_domains, simple_bound
-from optimizer.search.replication import inherited, replicate
+from optimizer.search.replication import inherited, prove_step, replicate
 from optimizer.solve_options import SolveOptions
 from optimizer.start import seed_pool
 from optimizer.uncertainty import assess
@@ -187,7 +187,8 @@ class Run:
             corner = self._corner(problem)
             if number > 0 and not self.exact:
                 seconds = (until - self.clock.now()) / (len(self.preference.steps) - number)
-                bound = prove(corner, objective, self._budget(max(0.0, seconds)), known_bound=bound.value)
+                work = prove_step if problem.replicate else prove
+                bound = work(corner, objective, self._budget(max(0.0, seconds)), known_bound=bound.value)
                 self._keep(corner, objective)
             elif number > 0:
                 bound = Bound(corner.best_value(objective), True, "the whole front", 0.0)
@@ -209,7 +210,8 @@ class Run:
         """Take the best plan of a tighter problem over: as it is, and with the schedule that suits the wider one."""
         best = corner.best(objective)
         if best is not None:
-            self.pool.score(assignment_of(self.problem, best))
+            if not any(s.replicas for s in best.segments):
+                self.pool.score(assignment_of(self.problem, best))
             self.pool.add(best)
 
     def grid(self) -> None:
@@ -245,9 +247,9 @@ class Run:
 
     def replicate(self) -> None:
         """Plans with replicas, and what bounds them as well."""
-        contiguous, used_s = self.bounds.get("throughput"), self.clock.used_s
+        without, used_s = self.bounds.get("throughput"), self.clock.used_s
         self.bounds, self.exact = inherited(self.problem, self.bounds), False
-        bound = replicate(self.pool, contiguous, self._budget(_REPLICA_SHARE * self._left()))
+        bound = replicate(self.pool, without, self._budget(_REPLICA_SHARE * self._left()))
         if "throughput" in self.bounds:
             self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 

@@ -19,11 +19,13 @@ from optimizer.plan import Certificate, Plan, Score
 from optimizer.plan_io import LoadedPlan
 from optimizer.problem import Problem
 from optimizer.replicas import replica_faults
-from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP
+from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP, REPLICA_CLASS
 from optimizer.search.cpsat import Budget
 from optimizer.search.exact_front import enumerate_front
+from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards import is_proven_bound
 from optimizer.search.pool import Pool
+from optimizer.search.replication_chain import proves_impossible
 
 __all__ = ["Check", "Verification", "verify"]
 
@@ -231,7 +233,7 @@ def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: 
     looked_at = None if pool is None else enumerate_front(pool, time.monotonic() + seconds)
     for objective, c in claimed.items():
         if pool is None or looked_at is None or objective not in same_class:
-            if objective == "throughput" and objective in same_class and _shorter_is_impossible(problem, c, seconds):
+            if objective == "throughput" and _shorter_is_impossible(problem, c, seconds):
                 yield Check(f"bound of {objective}", True, f"no plan has a period below {c.bound} s, proven anew")
                 continue
             yield Check(f"bound of {objective}", None, f"bound not re-checked ({c.method})")
@@ -250,5 +252,9 @@ def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: 
 
 
 def _shorter_is_impossible(problem: Problem, certificate: Certificate, seconds: float) -> bool:
+    if certificate.bound is not None and certificate.plan_class == REPLICA_CLASS:
+        return certificate.bound <= fluid_bound_s(problem) or proves_impossible(problem, certificate.bound)
+    if certificate.plan_class != PLAN_CLASS:
+        return False
     budget = Budget(time.monotonic() + seconds, workers=1, seed=0)
     return certificate.bound is not None and is_proven_bound(problem, certificate.bound, budget)

@@ -12,11 +12,21 @@ from optimizer.problem import Problem
 from optimizer.search.cpsat import Bound
 from optimizer.versions import versions
 
-__all__ = ["PLAN_CLASS", "PROVEN_GAP", "REPLICA_CLASS", "REVISIT_CLASS", "certificate", "mark", "plan_class"]
+__all__ = [
+    "EITHER_CLASS",
+    "PLAN_CLASS",
+    "PROVEN_GAP",
+    "REPLICA_CLASS",
+    "REVISIT_CLASS",
+    "certificate",
+    "mark",
+    "plan_class",
+]
 
 PLAN_CLASS = "contiguous (one segment a processor), any order of boards"
 REVISIT_CLASS = "non-contiguous (a processor may be revisited)"
 REPLICA_CLASS = "contiguous, any order of boards, identical boards may take alternate frames of a segment"
+EITHER_CLASS = "non-contiguous (a processor may be revisited), or contiguous with boards that take alternate frames"
 PROVEN_GAP = 1e-4
 _WHOLE = 1e-6
 """By so much a bound of a whole number may lie above one by rounding."""
@@ -25,7 +35,7 @@ _WHOLE = 1e-6
 def plan_class(problem: Problem) -> str:
     """The class of plans over which the certificates of a problem speak."""
     if problem.replicate:
-        return REPLICA_CLASS
+        return EITHER_CLASS if problem.non_contiguous else REPLICA_CLASS
     return REVISIT_CLASS if problem.non_contiguous else PLAN_CLASS
 
 

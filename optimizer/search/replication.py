@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from optimizer.objectives import objective_values
 from optimizer.problem import Problem
 from optimizer.replicas import alike
 from optimizer.search.cpsat import Bound, Budget, prove
@@ -25,12 +26,16 @@ from optimizer.search.pruning import simple_bound
 from optimizer.search.replication_chain import chain_bound, real_plan
 from optimizer.search.replication_relaxed import Configuration, Relaxed, relax_sets
 
-__all__ = ["configurations", "identical_boards", "inherited", "replicate"]
+__all__ = ["configurations", "identical_boards", "inherited", "prove_step", "replicate"]
 
 _MAX_SETS = 80
 """Ways to make sets of identical boards up to which all of them are looked at."""
 _CLOSE = 1e-5
 """A plan must be better by this share to matter; far below what prints as gap 0."""
+_STEP_SHARE = 0.5
+"""Share of the time of a step for plans without replicas."""
+_FRONT_SHARE = 0.3
+"""Share of the time for points of a front at every way to make sets, beside the shortest period."""
 _TRIED = 3
 """Plans of a relaxed problem that are tried as real ones, before and after its proof."""
 
@@ -120,14 +125,54 @@ class _Least:
         self.complete = self.complete and complete
 
 
-def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
+def replicate(pool: Pool, without: Bound | None, budget: Budget) -> Bound:
     """Add plans with replicas to the pool, and bound the period over all plans with and without them.
 
-    ``contiguous``: the bound for plans without replicas, where there is one.
+    ``without``: the bound for plans without replicas, where there is one; for plans that come back to a processor as
+    well where the problem's may.
     """
+    without = without or Bound(0.0, False, "", 0.0)
+    if not pool.problem.non_contiguous:
+        return _replicate(pool, without, budget)
+    inner = Pool(replace(pool.problem, non_contiguous=False), pool.objectives)
+    for plan in pool.feasible():
+        if len({s.processor for s in plan.segments}) == len(plan.segments):
+            inner.add(plan)
+    found = _replicate(inner, without, budget)
+    for plan in inner.front():
+        pool.add(plan)
+    method = found.method if without.method in found.method else f"{without.method}; {found.method}"
+    return Bound(min(without.value, found.value), without.complete and found.complete, method, found.seconds)
+
+
+def prove_step(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) -> Bound:
+    """``prove`` for plans with and without replicas; ``known_bound``: one that holds for both.
+
+    Each frame of a plan with replicas is a plan without them that is no worse, but for its period and its idle energy:
+    so what is neither is bounded over the plans without replicas, whatever their period and energy.
+    """
+    if objective in ("throughput", "energy"):
+        half = replace(budget, deadline=budget.clock.now() + _STEP_SHARE * max(0.0, budget.left_s))
+        without = prove(pool, objective, half, known_bound if objective == "energy" else 0.0)
+        if objective == "throughput":
+            return replicate(pool, without, budget)
+        least = max(known_bound, simple_bound(pool.problem, objective))
+        return replace(without, value=min(least, without.value), method="what every plan needs")
+    limits = replace(pool.problem.limits, min_throughput_per_s=None, rate_per_s=None, max_energy_j=None)
+    free = Pool(replace(pool.problem, limits=limits, replicate=False), pool.objectives)
+    for plan in pool.seen():
+        if not any(s.replicas for s in plan.segments):
+            free.add(plan)
+    bound = prove(free, objective, budget, known_bound)
+    for plan in free.front():
+        pool.add(plan)
+    return bound
+
+
+def _replicate(pool: Pool, contiguous: Bound, budget: Budget) -> Bound:
+    """Over contiguous plans; ``contiguous`` bounds those without replicas."""
     begin, problem = time.monotonic(), pool.problem
     ways, every = configurations(problem)
-    contiguous = contiguous or Bound(0.0, False, "", 0.0)
     least = _Least(contiguous.value, contiguous.complete)
     floor_s = fluid_bound_s(problem)
     chain = chain_bound(pool, budget, floor_s)
@@ -135,8 +180,10 @@ def replicate(pool: Pool, contiguous: Bound | None, budget: Budget) -> Bound:
         floor_s = max(floor_s, chain.value)
     cases = _cases(problem, ways, floor_s)
     tried: dict[Configuration, set[bytes]] = {way: set() for _, way in cases}
+    until = budget.clock.now() + _FRONT_SHARE * max(0.0, budget.left_s)
     for number, (quick_s, way) in enumerate(cases):
-        if quick_s < _goal_s(pool) and (budget.left_s > 0 or number < _TRIED):
+        shorter = quick_s < _goal_s(pool) and (budget.left_s > 0 or number < _TRIED)
+        if shorter or (_makes_front(pool) and budget.clock.now() < until):
             _seed(pool, relax_sets(problem, way), tried[way])
     for number, (quick_s, way) in enumerate(cases):
         goal_s = _goal_s(pool)
@@ -172,12 +219,21 @@ def _cases(problem: Problem, ways: Sequence[Configuration], floor_s: float) -> l
     return sorted((max(floor_s, fluid_bound_s(r.problem)), way) for way, r in relaxed if r is not None)
 
 
+def _objectives(pool: Pool) -> tuple[str, ...]:
+    """Those of which a problem with sets of boards says enough for plans to be sought by them; the period first."""
+    return ("throughput", *(o for o in ("latency", "energy") if o in pool.objectives))
+
+
+def _makes_front(pool: Pool) -> bool:
+    return len(_objectives(pool)) > 1 and not pool.problem.limits.rate_per_s
+
+
 def _seed(pool: Pool, relaxed: Relaxed | None, tried: set[bytes]) -> Pool | None:
     """Score what cuts along a few orders of the operators give; the pool of the relaxed problem."""
     if relaxed is None:
         return None
-    inner = Pool(relaxed.problem, ("throughput",))
-    for assignment in order_dp_candidates(relaxed.problem, ("throughput",)):
+    inner = Pool(relaxed.problem, _objectives(pool))
+    for assignment in order_dp_candidates(relaxed.problem, inner.objectives):
         inner.score(assignment)
     _try(pool, relaxed, inner, tried)
     return inner
@@ -185,7 +241,7 @@ def _seed(pool: Pool, relaxed: Relaxed | None, tried: set[bytes]) -> Pool | None
 
 def _close(pool: Pool, relaxed: Relaxed, budget: Budget, quick_s: float, tried: set[bytes]) -> Bound:
     """Try the best plans of the relaxed problem as real ones, and bound their period."""
-    inner = _seed(pool, relaxed, tried) or Pool(relaxed.problem, ("throughput",))
+    inner = _seed(pool, relaxed, tried) or Pool(relaxed.problem, _objectives(pool))
     bound = prove_period(inner, budget) or Bound(quick_s, False, "", 0.0)
     if not bound.complete and fits_cpsat(relaxed.problem):
         bound = prove(inner, "throughput", budget, max(quick_s, bound.value))
@@ -194,8 +250,14 @@ def _close(pool: Pool, relaxed: Relaxed, budget: Budget, quick_s: float, tried: 
 
 
 def _try(pool: Pool, relaxed: Relaxed, inner: Pool, tried: set[bytes]) -> None:
-    """Score the shortest plans of the relaxed problem as what they stand for."""
-    promising = sorted(inner.seen(), key=lambda p: (bool(p.score.violations), p.score.period_s))[:_TRIED]
+    """Score the best plans of the relaxed problem, by each objective, as what they stand for."""
+    promising = [
+        plan
+        for o in inner.objectives
+        for plan in sorted(inner.seen(), key=lambda p: (bool(p.score.violations), objective_values(p.score, [o])))[
+            :_TRIED
+        ]
+    ]
     for plan in promising:
         assignment: Assignment = assignment_of(relaxed.problem, plan)
         key = assignment.tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import cache
 
 from optimizer.evaluate import evaluate
 from optimizer.events import UnroutableError
@@ -17,7 +18,7 @@ from optimizer.search.many_boards_chain import Chain, Windows, is_chain
 from optimizer.search.pool import Pool
 from optimizer.search.replica_reach import ReplicaReach, ReplicaStage, replica_segments
 
-__all__ = ["chain_bound", "real_plan"]
+__all__ = ["chain_bound", "proves_impossible", "real_plan"]
 
 _CLOSE = 1e-5
 _COARSE = 1e-3
@@ -47,6 +48,18 @@ def chain_bound(pool: Pool, budget: Budget, low_s: float) -> Bound | None:
     value, complete = search.draw_together(every, low_s, _CLOSE)
     method = "DP over counts of each type of board, with replicas"
     return Bound(min(value, pool.best_value("throughput")), complete, method, time.monotonic() - begin)
+
+
+def proves_impossible(problem: Problem, period_s: float) -> bool:
+    """Whether the DP shows that no contiguous plan, with replicas or without, has the period. False says nothing."""
+    if not is_chain(problem):
+        return False
+    chain = Chain(problem)
+    if not ReplicaReach.applies(chain.counts):
+        return False
+    memory = chain.memory_windows()
+    windows = cache(lambda periods: chain.windows(periods * period_s, memory))
+    return ReplicaReach(chain.counts, chain.max_stages).stages(windows) is None
 
 
 class _Search:

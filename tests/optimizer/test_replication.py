@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.errors import LimitError, PlanError
+from optimizer.errors import PlanError
 from optimizer.plan import Front, Segment
 from optimizer.plan_io import load_plan
 from optimizer.problem import Limits, Problem
@@ -158,11 +158,6 @@ def test_bounds_on_period_and_energy_do_not_carry_over() -> None:
     assert inherited(limited, given)["latency"].value == simple_bound(problem, "latency")
 
 
-def test_replicas_and_revisits_do_not_go_together() -> None:
-    with pytest.raises(LimitError, match="contiguous"):
-        replace(alike_problem(3, 5, 4, "mesh"), replicate=True, non_contiguous=True)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan file with replicas of a small model on three equal boards."""
@@ -215,12 +210,6 @@ def test_the_chart_shows_every_frame_of_a_turn(written: Path) -> None:
     own = [b for b in bars if b.activity == f"segment:{replicated.name}"]
     assert {b.resource for b in own} == set(replicated.replicas)
     assert len({(b.stage % b.frames) for b in own}) == own[0].frames
-
-
-def test_uncertain_costs_and_replicas_do_not_go_together() -> None:
-    problem = replace(alike_problem(3, 5, 4, "mesh"), replicate=True)
-    with pytest.raises(LimitError, match="replicas"):
-        solve(problem, SolveOptions(("throughput",), cost_uncertainty=0.1))
 
 
 def test_sets_work_at_the_precision_of_their_boards() -> None:

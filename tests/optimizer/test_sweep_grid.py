@@ -140,7 +140,6 @@ def test_paths_are_relative_to_the_grid(tmp_path: Path, monkeypatch: pytest.Monk
         (SMALL + "prefer: throughput=0.5,energy=x\n", ["grid.yaml:4, prefer", "energy=x"]),
         (SMALL + "gap: 120%\n", ["grid.yaml:4, gap", "not a usable share"]),
         (SMALL + "reproducible: often\n", ["grid.yaml:4, reproducible"]),
-        (SMALL + "non_contiguous: true\nreplicate: true\n", ["not both"]),
         (SMALL + "limits:\n  - {name: a, rate: 5J}\n", ["grid.yaml:5, limits[0].rate", "unknown unit 'J'"]),
         (SMALL + "limits:\n  - {name: a, colocate: [[x]]}\n", ["grid.yaml:5, limits[0].colocate[0]"]),
         (SMALL + "limits:\n  - {name: a, forbid: {nothing: left}}\n", ["grid.yaml:5, limits[0]", "'nothing'"]),

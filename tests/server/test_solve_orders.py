@@ -52,8 +52,6 @@ def plan_of(client: FlaskClient, job: dict[str, Any]) -> dict[str, Any]:
         ({"sensitivity": [{"operator": "no", "precision": "int8", "loss": 1}]}, "/sensitivity", "operator names", ""),
         ({"gap": "100%"}, "/gap", "less than 100%", "100%"),
         ({"cost_uncertainty": "much"}, "/cost_uncertainty", "less than 100%", "much"),
-        ({"replicate": True, "non_contiguous": True}, "/replicate", "not both", ""),
-        ({"replicate": True, "cost_uncertainty": "5%"}, "/cost_uncertainty", "not both", ""),
         ({"workers": 0}, "/workers", "greater than or equal to 1", "0"),
         ({"limits": {"rate": "5"}}, "/limits/rate", "/s", "5"),
         ({"limits": {"max_link_bytes": "2 bananas"}}, "/limits/max_link_bytes", "KiB", "2 bananas"),
