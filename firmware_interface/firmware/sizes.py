@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SYMBOLS = {"memory_bss_end", "memory_arena_end", "memory_flash_used", "memory_flash_bytes"}
+SYMBOLS = {"memory_text", "memory_bss_end", "memory_arena_end", "memory_flash_used", "memory_flash_bytes"}
 MODEL = re.compile(r"/src/(kernel\w*|runtime|run)\.c|/kernels/")
 # Tables are local data, for which there are no lines: these are not the protocol's.
 TABLES = {
@@ -34,6 +34,23 @@ def _part(file: str, kind: str) -> str:
     return "library" if "newlib" in file or "libgcc" in file or (not file and kind in "TW") else "protocol"
 
 
+def _parts(elf: Path, cross: str, begin: int, size: int) -> dict[str, int]:
+    """Bytes of .text by part, without the protocol's. The C library has several names for some code: ranges overlap."""
+    parts = {"model": 0, "port": 0, "library": 0}
+    counted_to = begin
+    for symbol in _SYMBOL.finditer(_tool(f"{cross}nm", "--numeric-sort", "-S", "-l", elf)):
+        at = int(symbol[1], 16)
+        end = min(at + int(symbol[2], 16), begin + size)
+        table = "model" if symbol[4].startswith("kernel_") else TABLES.get(symbol[4])
+        part = table or _part(symbol[5] or "", symbol[3])
+        if symbol[3] not in "tTrRW" or not begin <= at < begin + size:
+            continue
+        if part in parts:
+            parts[part] += max(0, end - max(at, counted_to))
+        counted_to = max(counted_to, end)
+    return parts
+
+
 def figures(elf: Path, cross: str) -> dict[str, int]:
     """Bytes by name: parts of flash, sections of RAM, what RAM leaves for a model's arena, the limits."""
     names = _tool(f"{cross}nm", elf)
@@ -41,13 +58,8 @@ def figures(elf: Path, cross: str) -> dict[str, int]:
     sections = {
         m[1]: int(m[2]) for m in re.finditer(r"^\.(\w+)\s+(\d+)", _tool(f"{cross}size", "-A", elf), re.MULTILINE)
     }
-    parts = {"model": 0, "port": 0, "library": 0}
-    for symbol in _SYMBOL.finditer(_tool(f"{cross}nm", "-S", "-l", elf)):
-        table = "model" if symbol[4].startswith("kernel_") else TABLES.get(symbol[4])
-        part = table or _part(symbol[5] or "", symbol[3])
-        if symbol[3] in "tTrRW" and part in parts:
-            parts[part] += int(symbol[2], 16)
     text = sections["text"]
+    parts = _parts(elf, cross, marks["memory_text"], text)
     return {
         "protocol": text - sum(parts.values()),
         **parts,

@@ -57,12 +57,9 @@ def test_every_firmware_is_built_and_fits() -> None:
     needs_qemu()
     build("all")
     sizes = json.loads((BUILD / "sizes.json").read_text("utf-8"))
-    assert set(QEMU_BOARDS) | {"stm32f405"} <= set(sizes)
-    for board, parts in sizes.items():
-        # Other cores and emulated chips' numbers take a little more than the M4, and beside kernels the optimiser,
-        # which sees the whole program, counts up to 100 bytes otherwise; without kernels: test_kernels_qemu.py.
-        assert parts["protocol"] <= 8600, board
-        assert parts["flash_used"] <= parts["flash_limit"]
+    for board in (*QEMU_BOARDS, "stm32f405"):
+        assert sizes[board]["protocol"] <= 8192, board
+        assert sizes[board]["flash_used"] <= sizes[board]["flash_limit"]
 
 
 def test_board_is_what_its_port_says_with_the_number_it_was_given(kind: str, client: BoardClient) -> None:

@@ -39,16 +39,19 @@ struct port_memory {
     uint32_t arena_bytes;
 };
 
+/* Of functions that must not become part of their callers, so that sizes by file stay true. */
+#define PORT_APART __attribute__((noinline))
+
 /* Clock, timer, pins. Interrupts may be on afterwards. */
-void port_start(void);
+PORT_APART void port_start(void);
 
 /* Since the start, BOARD_TICK_HZ a second. Never goes back. */
 uint64_t port_ticks(void);
 
 /* Sets the rate of a UART and empties it; false when it cannot do that rate. Received bytes go to uart_received(). */
-bool port_uart_open(uint8_t port, uint32_t baud);
+PORT_APART bool port_uart_open(uint8_t port, uint32_t baud);
 bool port_uart_can_send(uint8_t port);
-void port_uart_put(uint8_t port, uint8_t byte);
+PORT_APART void port_uart_put(uint8_t port, uint8_t byte);
 
 /* True when the last byte has left, so that the rate may change. */
 bool port_uart_drained(uint8_t port);
@@ -57,7 +60,7 @@ bool port_uart_drained(uint8_t port);
 void port_poll(void);
 
 /* Sleep until an interrupt unless bytes wait (uart_waiting()); returns after some milliseconds at the latest. */
-void port_idle(void);
+PORT_APART void port_idle(void);
 
 void port_watchdog_start(void);
 void port_watchdog_feed(void);
@@ -74,7 +77,7 @@ void port_crash(void);
 uint8_t port_reset_cause(void);
 
 struct retained *port_retained(void);
-void port_memory(struct port_memory *memory);
+PORT_APART void port_memory(struct port_memory *memory);
 
 /* The chip's own number in hexadecimal, at most 32 digits. */
 const char *port_uid(void);
@@ -86,7 +89,7 @@ void port_trigger(bool on);
  * The header has a sector of its own. Both are read through these pointers. */
 const uint8_t *port_slot_header(void);
 const uint8_t *port_slot_data(void);
-bool port_slot_erase(const uint8_t *sector);
-bool port_slot_program(const uint8_t *at, const uint8_t *data, uint32_t bytes);
+PORT_APART bool port_slot_erase(const uint8_t *sector);
+PORT_APART bool port_slot_program(const uint8_t *at, const uint8_t *data, uint32_t bytes);
 
 #endif

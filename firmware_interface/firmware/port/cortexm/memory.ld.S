@@ -11,6 +11,7 @@ MEMORY {
 #endif
 }
 SECTIONS {
+    memory_text = FLASH_AT;
     .text : {
         KEEP(*(.vectors))
         *(.text*)
