@@ -73,12 +73,15 @@ def test_killing_an_agent_ends_a_run_with_its_name(tmp_path: Path) -> None:
     with lab_of(tmp_path, BOARDS) as (lab, agents):
         bundle = write_bundle(tmp_path / "bundle", sample)
 
+        # More than can be computed until then, in the memory of one.
+        frames = np.broadcast_to(frames_for(sample, 1), (10_000, *sample.shape))
+
         def kill_once_frames_flow(text: str) -> None:
             if text[0].isdigit() and not text.startswith("0 of"):
                 agents["c"].process.kill()
 
         with pytest.raises(DeviceLostError) as caught:
-            run(bundle, lab, {"x": frames_for(sample, 5_000)}, progress=kill_once_frames_flow)
+            run(bundle, lab, {"x": frames}, progress=kill_once_frames_flow)
         assert (caught.value.board, caught.value.phase) == ("c", "run")
 
 
