@@ -61,7 +61,7 @@ class Link:
     A hop occupies ``medium`` for ``setup_s + wire_bytes / bandwidth_bytes_per_s``; ``latency_s`` delays the
     arrival and occupies nothing. Links with the same ``medium`` share it (half duplex, a bus, the air).
     ``energy_j_per_byte`` counts both ends. ``send_s_per_byte`` / ``receive_s_per_byte`` is time of the first
-    declared processor at the sending / receiving board, per payload byte.
+    declared processor at the sending / receiving board, per payload byte, beside the hop unless ``overlap`` is False.
     ``overlap`` False: the hop also occupies the first declared processor at both ends (a rendezvous).
     """
 

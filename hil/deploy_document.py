@@ -180,8 +180,8 @@ def _processors(bundle: Bundle, board: str, routes: Mapping[int, Sequence[Route]
                     for route in routes[tensor.id]
                     if link in route.name.split("+") and board in (route.source, route.target)
                 ]
-            # "forward:" is the processor time that taking in and sending on costs: on this kind of
-            # board the network stack spends it by itself.
+            # "forward:" and "messages:" are the processor time that taking in and sending on costs: on
+            # this kind of board the network stack spends it by itself.
         lists[resource] = steps
     return lists
 

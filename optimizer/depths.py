@@ -49,15 +49,18 @@ def smallest_depths(events: Events, orders: Mapping[str, Sequence[Slot]], transf
     costs = [t.size_bytes * len(t.boards) for t in transfers]
     budget = _Budget(_MAX_NODES)
     demands: list[Demand] = []
-    if events.frames == 1 and events.depth_arcs and min(length for _, _, length, _ in fixed) > 0:
+    if events.frames == 1 and events.depth_arcs:
         loops = _Loops.of(events, fixed, allowed)
         demands = loops.of_one_buffer()
         while True:
             depths = cheapest_depths(costs, demands, budget)
             unmet = loops.violated(depths)
             if unmet is None or sum(depths[t] for t in unmet.transfers) >= unmet.total:
-                return depths
+                break
             demands.append(unmet)
+        # Rings in which nothing takes time do not show as loops that are too long.
+        if min(length for _, _, length, _ in fixed) > 0:
+            return depths
     while True:
         arcs = fixed + depth_arcs(events, depths)
         cycle = violated_cycle(nodes, arcs, allowed) or stuck_cycle(nodes, arcs)

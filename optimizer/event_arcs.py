@@ -15,9 +15,9 @@ __all__ = ["data_arcs", "depth_arcs", "frame_arcs", "frames_alone", "order_arcs"
 def resource_occupancy_s(events: Events) -> dict[str, float]:
     """Busy seconds a frame by resource; the largest is a lower bound on the period."""
     busy: dict[str, float] = {}
-    for duration, resources in zip(events.duration_s, events.resources, strict=True):
+    for held, resources in zip(events.held_s, events.resources, strict=True):
         for resource in resources:
-            busy[resource] = busy.get(resource, 0.0) + duration
+            busy[resource] = busy.get(resource, 0.0) + held
     return {resource: seconds / events.frames for resource, seconds in busy.items()}
 
 
@@ -28,13 +28,13 @@ def data_arcs(events: Events) -> list[Arc]:
 def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
     """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order."""
     arcs: list[Arc] = []
-    duration_s = events.duration_s
+    held_s = events.held_s
     for resource, slots in orders.items():
         entries = served(events, resource, slots)
         if entries:
             first, first_stage = entries[0]
             behind = [*entries[1:], (first, first_stage - 1)]  # one turn later
-            arcs += [(i, j, duration_s[i], a - b) for (i, a), (j, b) in zip(entries, behind, strict=True)]
+            arcs += [(i, j, held_s[i], a - b) for (i, a), (j, b) in zip(entries, behind, strict=True)]
     return arcs
 
 
@@ -76,11 +76,11 @@ def _lists_of_frame(frame: Events, orders: Mapping[str, tuple[Slot, ...]]) -> di
 def frame_arcs(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
     """Arcs of one frame alone, every resource serving by (stage, position)."""
     arcs = data_arcs(frame)
-    duration_s, index = frame.duration_s, frame.index
+    held_s, index = frame.held_s, frame.index
     for slots in orders.values():
         if len(slots) > 1:
             line = [index[s.activity] for s in sorted(slots, key=_stage)]
-            arcs += [(i, j, duration_s[i], 0) for i, j in itertools.pairwise(line)]
+            arcs += [(i, j, held_s[i], 0) for i, j in itertools.pairwise(line)]
     return arcs
 
 

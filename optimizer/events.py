@@ -33,6 +33,7 @@ class UnroutableError(Exception):
 class Events:
     """The activities of one frame, or, with replicas, of all ``frames`` of a turn. Positions index all tuples.
 
+    ``duration_s``: from the start of an activity until what waits for it may go on.
     ``arcs``: (i, j, lag_s): j starts no earlier than lag_s after the end of i, same frame.
     ``depth_arcs``: (i, j, lag_s, transfer): j of frame n starts no earlier than lag_s after the end of i of
     frame n - depth of that transfer, counting the frames that the transfer carries.
@@ -45,6 +46,8 @@ class Events:
     depth_arcs: tuple[tuple[int, int, float, int], ...]
     compute_s: tuple[float, ...]
     """Seconds in which the activity keeps the processor that it occupies computing (0 for hops)."""
+    held_s: tuple[float, ...]
+    """Seconds from its start until its resources may serve the next: its duration, and the work of messages beside."""
     index: dict[str, int]
     frames: int = 1
     alone: tuple[Events, ...] = ()
@@ -163,7 +166,8 @@ def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[T
     at = {s.name: i for i, s in enumerate(segments)}
     names = [f"segment:{s.name}" for s in segments]
     duration_s = _compute_s(problem, segments, transfers)
-    compute_s = list(duration_s)
+    compute_s, beside_s = list(duration_s), [0.0] * len(duration_s)
+    relayed_s: dict[str, float] = {}
     resources: list[tuple[str, ...]] = [(s.processor,) for s in segments]
     arcs: list[tuple[int, int, float]] = []
     depth_arcs: list[tuple[int, int, float, int]] = []
@@ -172,22 +176,37 @@ def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[T
         way = problem.ways.way(t, origin, tuple([board[c] for c in t.consumers]))
         ends = [at[c] for c in reversed(t.consumers)]
         node = [*range(len(names), len(names) + len(way.names)), *ends, -1 if t.producer is None else at[t.producer]]
-        for i, seconds in way.charges:
-            duration_s[node[i]] += seconds
-            compute_s[node[i]] += seconds
+        for i, work in way.charges:
+            duration_s[node[i]] += work.before_s
+            compute_s[node[i]] += work.before_s
+            beside_s[node[i]] += work.beside_s
+        for key, seconds in way.relayed:
+            relayed_s[key] = relayed_s.get(key, 0.0) + seconds
         names += way.names
         duration_s += way.duration_s
+        beside_s += [0.0] * len(way.names)
         compute_s += way.compute_s
         resources += way.resources
         arcs += [(node[i], node[j], lag) for i, j, lag in way.arcs]
         depth_arcs += [(node[i], node[j], lag, number) for i, j, lag in way.frees]
+    for key, seconds in relayed_s.items():
+        hosts = [i for i, s in enumerate(segments) if s.processor == key]
+        if hosts:
+            beside_s[hosts[-1]] += seconds
+        else:
+            names.append(f"messages:{key}")
+            duration_s.append(0.0)
+            compute_s.append(0.0)
+            beside_s.append(seconds)
+            resources.append((key,))
     return Events(
         names=tuple(names),
         duration_s=tuple(duration_s),
         resources=tuple(resources),
         arcs=tuple(arcs),
         depth_arcs=tuple(depth_arcs),
-        compute_s=tuple(compute_s),
+        compute_s=tuple([c + b for c, b in zip(compute_s, beside_s, strict=True)]),
+        held_s=tuple([d + b for d, b in zip(duration_s, beside_s, strict=True)]),
         index={name: i for i, name in enumerate(names)},
     )
 
@@ -215,6 +234,7 @@ def _unrolled(alone: Sequence[Events], numbers: Sequence[Sequence[int]], rings: 
         arcs=tuple(arcs),
         depth_arcs=tuple(arc for ring in ring_arcs.values() for arc in ring),
         compute_s=tuple(c for events in alone for c in events.compute_s),
+        held_s=tuple(h for events in alone for h in events.held_s),
         index={name: i for i, name in enumerate(names)},
         frames=len(alone),
         alone=tuple(alone),

@@ -85,7 +85,7 @@ def _list_schedule(events: Events, priority: Sequence[tuple[float, int]]) -> lis
                 chosen, begin_s = i, earliest
         start[chosen] = begin_s
         for r in events.resources[chosen]:
-            free_s[r] = begin_s + events.duration_s[chosen]
+            free_s[r] = begin_s + events.held_s[chosen]
         open_.remove(chosen)
         for j, length in after[chosen]:
             data_s[j] = max(data_s[j], begin_s + length)

@@ -85,7 +85,8 @@ class Transfer:
 class Slot:
     """One entry of a resource's cyclic list: in turn m the resource serves frame m - stage.
 
-    ``activity`` is "segment:NAME", "hop:LABEL@LINK" or "forward:LABEL@BOARD" with the label of a transfer. Frames
+    ``activity`` is "segment:NAME", "hop:LABEL@LINK" or "forward:LABEL@BOARD" with the label of a transfer, or
+    "messages:PROCESSOR" (work beside hops on a processor without a segment). Frames
     that the activity does not serve on this resource are skipped: those below 0, and those of other replicas.
     """
 

@@ -32,6 +32,7 @@ from optimizer.versions import versions
 
 __all__ = [
     "FRONT_SCHEMA",
+    "OLDER_SCHEMAS",
     "PLAN_SCHEMA",
     "LoadedPlan",
     "front_to_dict",
@@ -42,8 +43,13 @@ __all__ = [
     "write_json",
 ]
 
-PLAN_SCHEMA = "edgecut/plan/1"
-FRONT_SCHEMA = "edgecut/front/1"
+PLAN_SCHEMA = "edgecut/plan/2"
+FRONT_SCHEMA = "edgecut/front/2"
+OLDER_SCHEMAS = {
+    "edgecut/plan/1": "then a processor's work for messages came before and after the hop, now it passes beside it: "
+    "latencies are shorter now, lists no longer name relays, and bounds of then are none; solve again"
+}
+"""What older files, which can be read all the same, meant by their figures."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class LoadedPlan:
     certificates: Mapping[str, Certificate]
     prefer: str
     seed: int
+    schema: str = PLAN_SCHEMA
 
     @property
     def graph(self) -> Graph:
@@ -159,7 +166,7 @@ def load_plan(path: str | Path, graph: Graph | None = None) -> LoadedPlan:
 
 def read_plan(data: object, path: Path, graph: Graph | None = None) -> LoadedPlan:
     """As ``load_plan``, from the content of a plan.json; ``path`` is what messages call it."""
-    if not isinstance(data, dict) or data.get("schema") != PLAN_SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") not in (PLAN_SCHEMA, *OLDER_SCHEMAS):
         got = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise PlanError("this is not a plan", where=str(path), expected=f'"schema": "{PLAN_SCHEMA}"', got=repr(got))
     model = _need(path, data, "model", dict)
@@ -198,7 +205,8 @@ def read_plan(data: object, path: Path, graph: Graph | None = None) -> LoadedPla
             precisions_allowed=precisions_from_dict(data),
         )
         certificates = {o: certificate_from_dict(c) for o, c in data["certificate"].items()}
-        loaded = LoadedPlan(path, problem, plan, certificates, str(data.get("prefer")), int(data.get("seed", 0)))
+        prefer, seed = str(data.get("prefer")), int(data.get("seed", 0))
+        loaded = LoadedPlan(path, problem, plan, certificates, prefer, seed, data["schema"])
         _check_names(path, problem, plan)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise PlanError(

@@ -62,7 +62,7 @@ class _Turn:
         one = _united(events.alone)
         durations: dict[tuple[int, str], dict[int, float]] = {}
         for frame, alone in enumerate(events.alone):
-            for name, seconds, resources in zip(alone.names, alone.duration_s, alone.resources, strict=True):
+            for name, seconds, resources in zip(alone.names, alone.held_s, alone.resources, strict=True):
                 for r in resources:
                     durations.setdefault((one.index[name], r), {})[frame] = seconds
         return cls(events, one, durations)
@@ -86,7 +86,7 @@ def _united(alone: Sequence[Events]) -> Events:
     for events in alone:
         for name in events.names:
             index.setdefault(name, len(index))
-    duration, compute = [0.0] * len(index), [0.0] * len(index)
+    duration, compute, held = [0.0] * len(index), [0.0] * len(index), [0.0] * len(index)
     resources: list[dict[str, None]] = [{} for _ in index]
     arcs: dict[tuple[int, int], float] = {}
     depth: dict[tuple[int, int], float] = {}
@@ -95,6 +95,7 @@ def _united(alone: Sequence[Events]) -> Events:
         for i, at in enumerate(place):
             duration[at] = max(duration[at], events.duration_s[i])
             compute[at] = max(compute[at], events.compute_s[i])
+            held[at] = max(held[at], events.held_s[i])
             resources[at] |= dict.fromkeys(events.resources[i])
         for i, j, lag in events.arcs:
             arcs[place[i], place[j]] = max(lag, arcs.get((place[i], place[j]), 0.0))
@@ -107,6 +108,7 @@ def _united(alone: Sequence[Events]) -> Events:
         arcs=tuple((i, j, lag) for (i, j), lag in arcs.items()),
         depth_arcs=tuple((i, j, lag, 0) for (i, j), lag in depth.items()),
         compute_s=tuple(compute),
+        held_s=tuple(held),
         index=index,
     )
 

@@ -24,7 +24,7 @@ class GanttBar:
     resource: str
     """Processor key or link medium."""
     activity: str
-    """As in plan.Slot: "segment:NAME", "hop:TENSOR@LINK" or "forward:TENSOR@BOARD"."""
+    """As in plan.Slot: "segment:NAME", "hop:TENSOR@LINK" and so on."""
     label: str
     """Short text for the bar, such as the segment or tensor name."""
     start_s: float
@@ -33,6 +33,8 @@ class GanttBar:
     """The bar that starts in this window serves frame n - stage, n being the (first) frame that enters in it."""
     frames: int = 1
     """Frames that enter in one window: more than one with replicas."""
+    messages_s: float = 0.0
+    """The last part of it, in which the processor only sends and receives: what comes next does not wait for that."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def gantt_rows(
 def _views(bar: GanttBar, period_s: float) -> list[BarView]:
     kind = "segment" if bar.activity.startswith("segment:") else "hop"
     pieces = split_wraps(bar, period_s)
+    messages = f", the last {fmt.time(bar.messages_s)} of it for messages beside the hops" if bar.messages_s > 0 else ""
     views = []
     for k, (start, end, stage) in enumerate(pieces):
         frame = f"n{fmt.MINUS}{stage}" if stage > 0 else "n" if stage == 0 else f"n+{-stage}"
@@ -89,7 +90,7 @@ def _views(bar: GanttBar, period_s: float) -> list[BarView]:
                 name=_name(bar.label),
                 frame=frame,
                 kind=kind,
-                tip=f"{bar.label}, frame {frame}: {fmt.time(bar.end_s - bar.start_s)} on {bar.resource}, "
+                tip=f"{bar.label}, frame {frame}: {fmt.time(bar.end_s - bar.start_s)} on {bar.resource}{messages}, "
                 f"starts {fmt.time(bar.start_s)} into the period" + (", runs over its end" if len(pieces) == 2 else ""),
                 cut_left=k == 1,
                 cut_right=k == 0 and len(pieces) == 2,

@@ -137,7 +137,9 @@ def best_orders(events: Events) -> dict[str, tuple[Slot, ...]]:
     if min(events.duration_s, default=1.0) <= 0 and _stuck(events, orders):
         # Activities that take no time can stand at one instant in a ring of waits; a moment each parts them.
         moment = _MOMENT * max(resource_occupancy_s(events).values())
-        return _shortest(replace(events, duration_s=tuple(max(d, moment) for d in events.duration_s)), events)
+        duration_s = tuple(max(d, moment) for d in events.duration_s)
+        held_s = tuple(max(h, moment) for h in events.held_s)
+        return _shortest(replace(events, duration_s=duration_s, held_s=held_s), events)
     return orders
 
 
@@ -180,7 +182,7 @@ def _staged(events: Events, starts: Sequence[float], period: float) -> dict[str,
         stage_of = {}
         for r in events.resources[i]:
             if r in ring:
-                ready = max(ready, at[ring[r][2]] + events.duration_s[ring[r][2]])
+                ready = max(ready, at[ring[r][2]] + events.held_s[ring[r][2]])
         when = ready
         for r in events.resources[i]:
             if r not in ring:
@@ -193,7 +195,7 @@ def _staged(events: Events, starts: Sequence[float], period: float) -> dict[str,
         for r in events.resources[i]:
             origin, used, _ = ring.get(r, (when, 0.0, i))
             stage_of[r] = 0 if period <= 0 else round((when - origin - used) / period)
-            ring[r] = (origin, used + events.duration_s[i], i)
+            ring[r] = (origin, used + events.held_s[i], i)
             slots.setdefault(r, []).append(Slot(events.names[i], max(0, stage_of[r])))
     return {r: tuple(entries) for r, entries in slots.items()}
 
@@ -223,12 +225,12 @@ def _modulo(events: Events, starts: Sequence[float], period: float) -> dict[str,
     for i in sequence(events, starts):
         ready = max((at[p] + length for p, length in before[i]), default=0.0)
         ready = max([ready, *(last[r] for r in events.resources[i] if r in last)])
-        when = _first_fit(ready, events.duration_s[i], period, [taken.get(r, []) for r in events.resources[i]])
+        when = _first_fit(ready, events.held_s[i], period, [taken.get(r, []) for r in events.resources[i]])
         if when is None:
             return None
         at[i] = when
         for r in events.resources[i]:
-            taken.setdefault(r, []).append((when % period, events.duration_s[i]))
+            taken.setdefault(r, []).append((when % period, events.held_s[i]))
             last[r] = when
     orders: dict[str, tuple[Slot, ...]] = {}
     rank = topological_rank(events)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from boards.board import Link
 from optimizer.errors import PlanError
 from optimizer.plan import Plan
-from optimizer.plan_io import FRONT_SCHEMA, LoadedPlan, load_plan, read_plan
+from optimizer.plan_io import PLAN_SCHEMA, LoadedPlan, load_plan, read_plan
 from optimizer.problem import Limits, Problem
 from optimizer.search.certify import plan_class
 from optimizer.search.pool import Assignment, Pool
@@ -77,14 +77,14 @@ def _front_rows(path: Path, problem: Problem) -> list[_Row]:
     """Segments of the plans in front.json; none where that is missing, damaged or of another model."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema"] != FRONT_SCHEMA or data["model"]["sha256"] != problem.graph.sha256:
+        if not data["schema"].startswith("edgecut/front/") or data["model"]["sha256"] != problem.graph.sha256:
             return []
         index = {op.name: op.index for op in problem.graph.operators}
         return [
             [(s["processor"], tuple(index[name] for name in s["operators"])) for s in plan["segments"]]
             for plan in data["plans"]
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
@@ -155,6 +155,8 @@ def _rank(plan: Plan | None) -> tuple[float, float]:
 def carried_bounds(loaded: LoadedPlan, problem: Problem) -> dict[str, float]:
     """Lower bounds of the plan file that still hold, scaled to the new durations; none where that is not sure."""
     then = loaded.problem
+    if loaded.schema != PLAN_SCHEMA:
+        return {}  # those bounds spoke of longer latencies
     if not (_as_restricted(then, problem) and _as_wired(then, problem)):
         return {}
     share = _least_ratio(then, problem) * (1 - _ROUNDING)

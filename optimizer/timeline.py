@@ -44,7 +44,14 @@ def steady_state(problem: Problem, plan: Plan) -> tuple[GanttBar, ...]:
         label = rest if kind == "segment" else rest.rsplit("@", 1)[0]
         bars.extend(
             GanttBar(
-                resource, name, label, begin, begin + events.duration_s[i], stage * events.frames - frame, events.frames
+                resource,
+                name,
+                label,
+                begin,
+                begin + events.held_s[i],
+                stage * events.frames - frame,
+                events.frames,
+                messages_s=events.held_s[i] - events.duration_s[i],
             )
             for resource in events.resources[i]
         )

@@ -221,6 +221,7 @@ class _Assessment:
         shrunk = replace(
             events,
             duration_s=tuple(d / w for d, w in zip(events.duration_s, per, strict=True)),
+            held_s=tuple(h / w for h, w in zip(events.held_s, per, strict=True)),
             arcs=tuple((i, j, lag / per[i]) for i, j, lag in events.arcs),
             depth_arcs=tuple((i, j, lag / per[i], t) for i, j, lag, t in events.depth_arcs),
         )

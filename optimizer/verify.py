@@ -16,7 +16,7 @@ from optimizer.events import UnroutableError, build_events, build_transfers
 from optimizer.memory_plan import arena_faults
 from optimizer.objectives import OBJECTIVES, objective_values
 from optimizer.plan import Certificate, Plan, Score
-from optimizer.plan_io import LoadedPlan
+from optimizer.plan_io import OLDER_SCHEMAS, LoadedPlan
 from optimizer.problem import Problem
 from optimizer.replicas import replica_faults
 from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP, REPLICA_CLASS
@@ -57,12 +57,13 @@ class Verification:
 def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verification:
     """Check structure, score, limits and claims of a plan; bounds anew where that is cheap."""
     problem, plan = loaded.problem, loaded.plan
-    checks = [_operators(problem, plan)]
-    if checks[0].holds:
-        checks.append(_transfers(problem, plan))
-    if all(c.holds for c in checks):
-        checks.append(_orders(problem, plan))
-    if all(c.holds for c in checks):
+    structure = [_operators(problem, plan)]
+    if structure[0].holds:
+        structure.append(_transfers(problem, plan))
+    if all(c.holds for c in structure):
+        structure.append(_orders(problem, plan))
+    checks = [*_age(loaded), *structure]
+    if all(c.holds for c in structure):
         score = evaluate(problem, Schedule.of(plan))
         checks += [_runs(score), _score(plan.score, score), _limits(problem, score)]
         if plan.arenas:
@@ -72,6 +73,12 @@ def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verificat
     checks.append(_claims(plan, loaded.certificates))
     checks += _bounds(problem, loaded.certificates, bound_time_s)
     return Verification(tuple(checks))
+
+
+def _age(loaded: LoadedPlan) -> Iterator[Check]:
+    """What an older file meant by its figures."""
+    if loaded.schema in OLDER_SCHEMAS:
+        yield Check("schema", None, f"the file is {loaded.schema}: {OLDER_SCHEMAS[loaded.schema]}")
 
 
 def _check(name: str, faults: Iterable[str], fine: str) -> Check:

@@ -1,4 +1,4 @@
-"""What one transfer does on its way: hops along its tree, forwards, processor time at its ends.
+"""What one transfer does on its way: hops along its tree, forwards, work of the processors at its ends.
 
 A way depends on the tensor, the boards and the links alone, not on the rest of the plan, so it is worked out once and
 remembered: searches meet the same ways again and again.
@@ -23,6 +23,25 @@ _MAKER = -1
 
 
 @dataclass(frozen=True)
+class Work:
+    """Processor seconds of sending and receiving a message.
+
+    ``beside_s``: beside the hop, as interrupts and the network stack do it. ``before_s``: while nothing moves, for
+    links over which the processor does everything itself (``overlap: false``).
+    """
+
+    before_s: float = 0.0
+    beside_s: float = 0.0
+
+    @classmethod
+    def of(cls, link: Link, seconds: float) -> Work:
+        return cls(beside_s=seconds) if link.overlap else cls(before_s=seconds)
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.before_s + other.before_s, self.beside_s + other.beside_s)
+
+
+@dataclass(frozen=True)
 class Way:
     """Activities of a transfer, numbered from 0; -1 is the segment that makes the tensor, -2 - c consumer c."""
 
@@ -30,8 +49,10 @@ class Way:
     duration_s: tuple[float, ...]
     compute_s: tuple[float, ...]
     resources: tuple[tuple[str, ...], ...]
-    charges: tuple[tuple[int, float], ...]
-    """(segment, processor seconds) of sending and receiving, which the segments do themselves."""
+    charges: tuple[tuple[int, Work], ...]
+    """(segment, work) of sending what it makes and taking in what it uses, done by the segment's processor."""
+    relayed: tuple[tuple[str, float], ...]
+    """(processor, seconds) of work beside hops for tensors that no segment there makes or takes in."""
     arcs: tuple[tuple[int, int, float], ...]
     """(i, j, lag_s): j starts no earlier than lag_s after the end of i."""
     frees: tuple[tuple[int, int, float], ...]
@@ -72,7 +93,8 @@ class _Walk:
         self.duration_s: list[float] = []
         self.compute_s: list[float] = []
         self.resources: list[tuple[str, ...]] = []
-        self.charges: list[tuple[int, float]] = []
+        self.charges: list[tuple[int, Work]] = []
+        self.relayed: list[tuple[str, float]] = []
         self.arcs: list[tuple[int, int, float]] = []
         self.heads: list[int] = []
         """Activities that take the tensor first, at its origin."""
@@ -98,6 +120,7 @@ class _Walk:
             compute_s=tuple(self.compute_s),
             resources=tuple(self.resources),
             charges=tuple(self.charges),
+            relayed=tuple(self.relayed),
             arcs=tuple(self.arcs),
             frees=tuple(frees),
         )
@@ -111,19 +134,27 @@ class _Walk:
 
     def _origin(self, links: Sequence[Link]) -> tuple[int, float] | None:
         """What the first hops wait for: the producing segment, or the source's processor that sends the input."""
-        seconds = sum(link.send_s_per_byte for link in links) * self.t.size_bytes
+        work = self._sending(links)
         if self.t.producer is not None:
-            self.charges.append((_MAKER, seconds))
+            self.charges.append((_MAKER, work))
             return _MAKER, 0.0
-        if seconds <= 0:
+        forward = self._relay(self.origin, work)
+        if forward is None:
             return None
-        forward = self._forward(self.origin, seconds)
         self.heads.append(forward)
         return forward, 0.0
 
-    def _forward(self, board: str, seconds: float) -> int:
-        first = self.problem.system.board(board).processors[0]
-        return self._add(f"forward:{self.t.label}@{board}", seconds, (f"{board}/{first.name}",), computes=True)
+    def _sending(self, links: Sequence[Link]) -> Work:
+        return sum((Work.of(link, link.send_s_per_byte * self.t.size_bytes) for link in links), Work())
+
+    def _relay(self, board: str, work: Work) -> int | None:
+        """Work that is no segment's; the activity that the tensor waits for, where it waits."""
+        first = f"{board}/{self.problem.system.board(board).processors[0].name}"
+        if work.beside_s > 0:
+            self.relayed.append((first, work.beside_s))
+        if work.before_s <= 0:
+            return None
+        return self._add(f"forward:{self.t.label}@{board}", work.before_s, (first,), computes=True)
 
     def _hop(self, link: Link, before: tuple[int, float] | None) -> tuple[int, float]:
         resources = [link.medium]
@@ -133,9 +164,8 @@ class _Walk:
                 if board is not None:
                     first = self.problem.system.boards[board].processors[0]
                     resources.append(f"{end}/{first.name}")
-        position = self._add(
-            f"hop:{self.t.label}@{link.name}", link.occupancy_s(self.t.size_bytes), tuple(resources), computes=False
-        )
+        seconds = link.occupancy_s(self.t.size_bytes)
+        position = self._add(f"hop:{self.t.label}@{link.name}", seconds, tuple(resources), computes=False)
         if before is None:
             self.heads.append(position)
         else:
@@ -145,17 +175,17 @@ class _Walk:
     def _receive(
         self, link: Link, arrived: tuple[int, float], users: dict[str, int], onward: Sequence[Link]
     ) -> tuple[int, float]:
-        """Processor time of taking the tensor in and sending it on, charged to a consumer or to a forward."""
+        """Work of taking the tensor in, which a consumer here does, and of sending it on, which waits for none."""
         if link.target not in self.problem.board_index:
             return arrived
-        receive = link.receive_s_per_byte * self.t.size_bytes
-        send = sum(child.send_s_per_byte for child in onward) * self.t.size_bytes
+        work, receive = self._sending(onward), Work.of(link, link.receive_s_per_byte * self.t.size_bytes)
         if link.target in users:
             self.charges.append((users[link.target], receive))
-            receive = 0.0
-        if receive + send <= 0:
+        else:
+            work += receive
+        forward = self._relay(link.target, work)
+        if forward is None:
             return arrived
-        forward = self._forward(link.target, receive + send)
         self.arcs.append((arrived[0], forward, arrived[1]))
         return forward, 0.0
 

@@ -213,7 +213,8 @@ def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> dict[
 def _charge(link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work: tuple[Floats, Floats, Floats]) -> None:
     """Processor time of a hop: sending and receiving per byte, and the whole hop where it does not overlap.
 
-    ``own``: whether the segment made it here, whether it uses it here; else the work stands beside the segment.
+    ``own``: whether the segment made it here, whether it uses it here. Only then, and only where the processor does
+    nothing else meanwhile, the work lengthens the segment itself.
     """
     if len(side.board.processors) > 1:
         return
@@ -221,7 +222,7 @@ def _charge(link: Link, side: _Side, fresh: Bools, own: tuple[bool, bool], work:
     for end, mine, seconds in ((link.source, own[0], sends), (link.target, own[1], receives)):
         if end != side.board.name:
             continue
-        if mine:
+        if mine and not link.overlap:
             side.extra_s = side.extra_s + fresh @ seconds
         else:
             side.beside_s = side.beside_s + fresh @ seconds
@@ -259,17 +260,19 @@ def _is_output(problem: Problem) -> Bools:
 
 
 def _end_work(problem: Problem, route: tuple[int, ...], mask: Bools, q: int, a: str, b: str) -> Floats:
-    """(m,) processor time of sending an input at the source or taking an output in at the sink."""
+    """(m,) processor time of sending an input at the source or taking an output in at the sink, where hops do not
+    overlap it."""
     work = np.zeros(len(mask))
     sizes = problem.tables.tensor_bytes[:, q]
     for t, tensor in enumerate(problem.graph.tensors):
         if not route or not mask[:, t].any():
             continue
         seconds = 0.0
-        if tensor.producer is None and a == problem.system.source:
-            seconds = problem.links[route[0]].send_s_per_byte * float(sizes[t])
-        elif tensor.is_output and not tensor.consumers and b == problem.system.sink:
-            seconds = problem.links[route[-1]].receive_s_per_byte * float(sizes[t])
+        first, last = problem.links[route[0]], problem.links[route[-1]]
+        if tensor.producer is None and a == problem.system.source and not first.overlap:
+            seconds = first.send_s_per_byte * float(sizes[t])
+        elif tensor.is_output and not tensor.consumers and b == problem.system.sink and not last.overlap:
+            seconds = last.receive_s_per_byte * float(sizes[t])
         work = np.maximum(work, np.where(mask[:, t], seconds, 0.0))
     return work
 

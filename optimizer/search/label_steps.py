@@ -192,13 +192,12 @@ class _Stage:
         self.intake = transfers.intake(cut, ends, waiting, q)
         self.out = transfers.outputs(cut, ends, q)
         operators_s = lattice.time_s[ends, q] - lattice.time_s[cut, q]
-        base = lattice.stage_s(cut, ends, q) + tables.boundary_s_per_byte[q] * self.intake.bytes_in
-        self.seconds = base + self.intake.taken_s + self.out.sent_s[q]
+        self.seconds = lattice.stage_s(cut, ends, q) + tables.boundary_s_per_byte[q] * self.intake.bytes_in
         self.load = self.intake.load_s + self.out.load_s
-        self.load[:, len(transfers.media) + q] += base
+        self.load[:, len(transfers.media) + q] += self.seconds
         active_w, idle_w = transfers.power[q]
         joules = lattice.energy_j[ends, q] - lattice.energy_j[cut, q]
-        self.active_j = joules + active_w * (base - operators_s) - idle_w * base
+        self.active_j = joules + active_w * (self.seconds - operators_s) - idle_w * self.seconds
         self.active_j += self.intake.energy_j + self.out.energy_j
         self.boards = self.intake.boards | self.out.boards | 1 << transfers.board_of[q]
         self.fresh = lattice.border[ends] & ~lattice.made[cut]
@@ -239,7 +238,7 @@ class _Stage:
             return start
         for origin, ready in self.intake.ready_s.items():
             done = np.zeros(len(rows)) if origin == self.steps.k else labels.finish_s[rows, origin]
-            start = np.maximum(start, done[:, None] + (ready + self.intake.sent_s[origin])[None, :])
+            start = np.maximum(start, done[:, None] + ready[None, :])
         return np.asarray(start + self.seconds[None, :])
 
     def _grown(self, labels: Labels, rows: Ints, s: Ints, figures: tuple[Floats, Floats, Floats, Ints]) -> Labels:
@@ -249,9 +248,6 @@ class _Stage:
         period = np.maximum(labels.period_s[rows], load.max(axis=1))
         spent = labels.spent[rows] | 1 << self.q
         ends = labels.finish_s[rows]
-        for origin, sent in self.intake.sent_s.items():
-            if origin < steps.k:
-                ends[:, origin] += sent[s]
         ends[:, self.q] = finish
         table = np.zeros((len(self.ends), 2), dtype=np.int64)
         for end in np.unique(s).tolist():

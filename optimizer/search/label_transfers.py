@@ -41,10 +41,6 @@ class _Way:
 
     load_s: Floats
     energy_j: float
-    sent_s: float
-    """Time of the segment that made it."""
-    taken_s: float
-    """Time of the segment that takes it."""
     way_s: float
     """From the end of the one to the start of the other at least."""
     lag_s: float
@@ -59,11 +55,7 @@ class Intake:
     load_s: Floats
     """(s, r)"""
     energy_j: Floats
-    taken_s: Floats
-    """(s,) time of the stage to receive."""
     bytes_in: Floats
-    sent_s: dict[int, Floats]
-    """By origin: (s,) time of the segment that made it."""
     ready_s: dict[int, Floats]
     """By origin: (s,) from the end of that segment to the start of the stage; -inf where it gives nothing."""
     boards: Ints
@@ -109,8 +101,7 @@ class Transfers:
         gone = [n for b, n in enumerate(self.names) if code >> _ORIGIN_BITS >> b & 1]
         crossed = {i for n in gone for i in system.route(home, n) or ()}
         size = self.size(t, origin)
-        lone = len(self.problem.graph.tensors[t].consumers) + self.problem.graph.tensors[t].is_output <= 1
-        load, energy, sent, taken, boards = np.zeros(self.resources), 0.0, 0.0, 0.0, 0
+        load, energy, boards = np.zeros(self.resources), 0.0, 0
         way = lag = 0.0
         for number, index in enumerate(route):
             link = self.problem.links[index]
@@ -120,29 +111,20 @@ class Transfers:
                     boards |= 1 << self.problem.board_index[end]
             way += link.occupancy_s(size) + link.latency_s
             lag += link.latency_s
-            if (number and link.source in self.first) or (number == 0 and origin == self.k):
-                way += send
-            last = link.target == target
-            if link.target in self.first and ((last and taker is None and lone) or (not last and lone)):
-                way += receive
             if index in crossed:
                 continue
             load[self.media[link.medium]] += link.occupancy_s(size)
             energy += link.wire_bytes(size) * link.energy_j_per_byte
             if link.source in self.first and send > 0:
-                segment = number == 0 and origin < self.k
-                energy += self._charge(load, origin if segment else self.first[link.source], send)
-                sent += send if segment else 0.0
+                maker = number == 0 and origin < self.k
+                energy += self._charge(load, origin if maker else self.first[link.source], send)
             if link.target in self.first and receive > 0:
-                segment = last and taker is not None
-                energy += self._charge(
-                    load, taker if segment and taker is not None else self.first[link.target], receive
-                )
-                taken += receive if segment else 0.0
+                here = None if link.target != target else taker
+                energy += self._charge(load, self.first[link.target] if here is None else here, receive)
         links = [self.problem.links[i] for i in route]
         if len({link.medium for link in links}) < len(links):
             lag = min(link.latency_s for link in links)  # the others may pass while the medium serves another tensor
-        return _Way(load, energy, sent, taken, way, lag, boards)
+        return _Way(load, energy, way, lag, boards)
 
     def _charge(self, load: Floats, q: int, seconds: float) -> float:
         load[len(self.media) + q] += seconds
@@ -154,8 +136,7 @@ class Transfers:
         lattice, s = self.lattice, len(ends)
         target = self.names[self.board_of[q]]
         used = np.zeros((len(waiting), s), dtype=np.bool_)
-        load, energy, taken, size = np.zeros((s, self.resources)), np.zeros(s), np.zeros(s), np.zeros(s)
-        sent: dict[int, Floats] = {}
+        load, energy, size = np.zeros((s, self.resources)), np.zeros(s), np.zeros(s)
         ready: dict[int, Floats] = {}
         boards, possible = np.zeros(s, dtype=np.int64), np.ones(s, dtype=np.bool_)
         serial: dict[int, Floats] = {}
@@ -168,22 +149,20 @@ class Transfers:
                 continue
             load += np.outer(use, way.load_s)
             energy += use * way.energy_j
-            taken += use * way.taken_s
             size += use * self.size(t, origin)
             boards |= np.where(use, way.boards, 0)
-            sent[origin] = sent.get(origin, np.zeros(s)) + use * way.sent_s
             ready[origin] = np.maximum(ready.get(origin, np.full(s, -np.inf)), np.where(use, way.way_s, -np.inf))
             if code >> _ORIGIN_BITS == 0:
                 media = np.outer(use, way.load_s[: len(self.media)])
                 serial[origin] = serial.get(origin, np.zeros(media.shape)) + media
                 together = serial[origin].max(axis=1, initial=0.0) + way.lag_s
                 ready[origin] = np.where(use, np.maximum(ready[origin], together), ready[origin])
-        return Intake(load, energy, taken, size, sent, ready, boards, possible, used)
+        return Intake(load, energy, size, ready, boards, possible, used)
 
     def outputs(self, start: int, ends: Ints, q: int) -> Intake:
         """The model outputs that a stage makes, on their way to the sink; ``ready_s[q]`` is when the last is there."""
         lattice, s = self.lattice, len(ends)
-        load, energy, sent = np.zeros((s, self.resources)), np.zeros(s), np.zeros(s)
+        load, energy = np.zeros((s, self.resources)), np.zeros(s)
         arrival, boards = np.full(s, -np.inf), np.zeros(s, dtype=np.int64)
         possible = np.ones(s, dtype=np.bool_)
         for t in self.problem.graph.outputs:
@@ -194,8 +173,7 @@ class Transfers:
                 continue
             load += np.outer(made, way.load_s)
             energy += made * way.energy_j
-            sent += made * way.sent_s
             boards |= np.where(made, way.boards, 0)
             arrival = np.maximum(arrival, np.where(made, way.way_s, -np.inf))
         nothing = np.zeros((0, s), dtype=np.bool_)
-        return Intake(load, energy, np.zeros(s), np.zeros(s), {q: sent}, {q: arrival}, boards, possible, nothing)
+        return Intake(load, energy, np.zeros(s), {q: arrival}, boards, possible, nothing)

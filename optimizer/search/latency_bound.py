@@ -261,8 +261,9 @@ class Ways:
         seconds = 0.0
         for link in (self.problem.links[i] for i in route):
             seconds += link.occupancy_s(size) + link.latency_s
-            seconds += link.send_s_per_byte * size if link.source in self.problem.board_index else 0.0
-            seconds += link.receive_s_per_byte * size if link.target in self.problem.board_index else 0.0
+            if not link.overlap:  # else the processors' work passes beside the hop
+                seconds += link.send_s_per_byte * size if link.source in self.problem.board_index else 0.0
+                seconds += link.receive_s_per_byte * size if link.target in self.problem.board_index else 0.0
         return seconds
 
     def members(self, mask: int) -> list[int]:

@@ -110,11 +110,14 @@ def _reversed_arcs(events: Events) -> list[tuple[int, int, float, int]]:
 
 
 def _least_latency_s(events: Events, heads_s: Floats, tails_s: Floats) -> float:
-    """Longest path; or of a resource: what comes first, all its work, what comes last."""
+    """Longest path; or of a resource: what comes first, all its work, what comes last.
+
+    The frame may end before the last of that work, which then is taken off again.
+    """
     path = float((heads_s + tails_s).max())
     head: dict[str, float] = {}
     tail: dict[str, float] = {}
-    rest_s = tails_s - np.array(events.duration_s)
+    rest_s = tails_s - np.array(events.held_s)
     for resources, before, after in zip(events.resources, heads_s.tolist(), rest_s.tolist(), strict=True):
         for r in resources:
             head[r] = min(before, head.get(r, before))

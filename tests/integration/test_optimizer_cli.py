@@ -32,7 +32,7 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_solve_writes_plan_front_and_report(solved: Path) -> None:
     plan = json.loads((solved / "plan.json").read_text())
-    assert plan["schema"] == "edgecut/plan/1"
+    assert plan["schema"] == "edgecut/plan/2"
     assert set(plan["certificate"]) == {"throughput", "latency", "energy"}
     for objective in ("throughput", "latency"):
         certificate = plan["certificate"][objective]
@@ -59,7 +59,7 @@ def test_preferences_choose_the_best_plan_of_their_objective(solved: Path, tmp_p
 
 def test_json_goes_to_stdout(tmp_path: Path) -> None:
     done = optimizer("solve", MODEL, "--system", "demo", "--json", "-o", str(tmp_path))
-    assert json.loads(done.stdout)["schema"] == "edgecut/plan/1"
+    assert json.loads(done.stdout)["schema"] == "edgecut/plan/2"
 
 
 def test_one_board_is_a_reachable_answer(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def test_uploaded_model_is_solved_and_its_results_are_served(service: Service) -
     done = service.wait_for_state(job, ["done"])
     assert done["result"]["throughput_per_s"] > 0
     plan, front, report = (service.get(done["links"][name]) for name in ("plan", "front", "report"))
-    assert plan.json["schema"] == "edgecut/plan/1"
+    assert plan.json["schema"] == "edgecut/plan/2"
     assert plan.json["model"]["sha256"] == model["id"]
     assert plan.json["score"]["throughput_per_s"] == done["result"]["throughput_per_s"]
-    assert front.json["schema"] == "edgecut/front/1"
+    assert front.json["schema"] == "edgecut/front/2"
     assert report.headers["Content-Type"].startswith("text/html")
     assert "sandbox" in report.headers["Content-Security-Policy"]
     assert b"mine" in report.body

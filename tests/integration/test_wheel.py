@@ -75,7 +75,7 @@ def test_installed_wheel_plans_a_network(wheel: Path, tmp_path: Path) -> None:
     run(programs / "optimizer", *solve, cwd=tmp_path)
 
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
-    assert plan["schema"] == "edgecut/plan/1"
+    assert plan["schema"] == "edgecut/plan/2"
     assert plan["score"]["throughput_per_s"] > 0
     assert plan["certificate"]["throughput"]["status"] == "proven"
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

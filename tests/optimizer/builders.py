@@ -85,7 +85,8 @@ def random_graph(rng: random.Random, n: int) -> Graph:
 
 
 def random_system(rng: random.Random, k: int, kind: str = "mesh") -> System:
-    """``kind``: mesh (a link each way a pair), line, switch, shared (one medium for all), polled (no overlap)."""
+    """``kind``: mesh (a link each way a pair), line, switch, shared (one medium for all), polled (no overlap), or busy
+    (a line whose messages keep the processors at work)."""
     boards = tuple(
         make_board(
             f"b{i}",
@@ -96,7 +97,7 @@ def random_system(rng: random.Random, k: int, kind: str = "mesh") -> System:
     )
     switches: tuple[str, ...] = ()
     pairs = [(f"b{i}", f"b{j}") for i in range(k) for j in range(k) if i != j]
-    if kind == "line":
+    if kind in ("line", "busy"):
         pairs = [(a, b) for a, b in pairs if abs(int(a[1:]) - int(b[1:])) == 1]
     if kind == "switch":
         switches = ("sw",)
@@ -114,8 +115,8 @@ def random_system(rng: random.Random, k: int, kind: str = "mesh") -> System:
             header_bytes=rng.choice([0, 8]),
             energy_j_per_byte=rng.uniform(0, 1e-3),
             overlap=kind != "polled",
-            send_s_per_byte=rng.choice([0.0, 1e-5]),
-            receive_s_per_byte=rng.choice([0.0, 1e-5]),
+            send_s_per_byte=rng.choice([1e-4, 5e-4] if kind == "busy" else [0.0, 1e-5]),
+            receive_s_per_byte=rng.choice([1e-4, 5e-4] if kind == "busy" else [0.0, 1e-5]),
         )
         for a, b in pairs
     )

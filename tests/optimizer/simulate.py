@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from boards.board import Link
 from optimizer.plan import Plan
 from optimizer.problem import Problem
 
@@ -18,11 +19,14 @@ class _Model:
         self.home = {s.name: s.replicas[frame % len(s.replicas)] if s.replicas else s.processor for s in plan.segments}
         self.transfers = [t for t in plan.transfers if frame % t.every == t.first]
         self.duration: dict[str, float] = {}
+        self.beside: dict[str, float] = {}  # what the processor goes on with after that, for messages
         self.needs: dict[str, list[tuple[str, float]]] = {}  # activity -> [(earlier activity, lag)]
         self.frees: dict[str, list[tuple[str, float, int]]] = {}  # activity -> [(activity of frame n - d, lag, d)]
         self.ends: list[tuple[str, float]] = []
         self._segments(problem, plan)
+        self.relayed: dict[str, float] = {}  # by board
         self._tensors(problem, plan)
+        self._relay(problem, plan)
 
     def _segments(self, problem: Problem, plan: Plan) -> None:
         rows = problem.costs.operators
@@ -52,12 +56,13 @@ class _Model:
             takers: list[str] = [] if maker is None else [maker]
             first_user = {home[c]: c for c in reversed(t.consumers)}
             at_origin: tuple[str, float] | None = (maker, 0.0) if maker else None
-            send = sum(links[n].send_s_per_byte for n in going.get(origin, [])) * t.size_bytes
+            sends = [(links[n], links[n].send_s_per_byte * t.size_bytes) for n in going.get(origin, [])]
             if maker:
-                self.duration[maker] += send
-            elif send > 0:
-                at_origin = self._forward(tag, origin, send, None)
-                takers.append(at_origin[0])
+                self._charge(maker, sends)
+            else:
+                at_origin = self._forward(tag, origin, sends, None)
+                if at_origin:
+                    takers.append(at_origin[0])
             queue = deque((n, at_origin) for n in going.get(origin, []))
             while queue:
                 name, before = queue.popleft()
@@ -71,13 +76,14 @@ class _Model:
                     takers.append(hop)
                 after: tuple[str, float] = (hop, link.latency_s)
                 if link.target in boards:
-                    work = sum(links[n].send_s_per_byte for n in going.get(link.target, [])) * t.size_bytes
+                    onward = [links[n] for n in going.get(link.target, [])]
+                    work = [(child, child.send_s_per_byte * t.size_bytes) for child in onward]
+                    received = [(link, link.receive_s_per_byte * t.size_bytes)]
                     if link.target in first_user:
-                        self.duration[f"segment:{first_user[link.target]}"] += link.receive_s_per_byte * t.size_bytes
+                        self._charge(f"segment:{first_user[link.target]}", received)
                     else:
-                        work += link.receive_s_per_byte * t.size_bytes
-                    if work > 0:
-                        after = self._forward(tag, link.target, work, after)
+                        work += received
+                    after = self._forward(tag, link.target, work, after) or after
                 arrival[link.target] = after
                 queue.extend((n, after) for n in going.get(link.target, []))
             gone: list[tuple[str, float]] = []
@@ -97,11 +103,34 @@ class _Model:
                 for activity, lag in gone:
                     self.frees.setdefault(taker, []).append((activity, lag, t.depth * t.every))
 
-    def _forward(self, tensor: str, board: str, seconds: float, before: tuple[str, float] | None) -> tuple[str, float]:
+    def _charge(self, activity: str, work: list[tuple[Link, float]]) -> None:
+        """Messages over polled links hold everything up, others go by the side."""
+        for link, seconds in work:
+            clock = self.beside if link.overlap else self.duration
+            clock[activity] = clock.get(activity, 0.0) + seconds
+
+    def _forward(
+        self, tensor: str, board: str, work: list[tuple[Link, float]], before: tuple[str, float] | None
+    ) -> tuple[str, float] | None:
+        """An activity of its own for polled links alone; the rest goes by the side of what the board runs."""
+        self.relayed[board] = self.relayed.get(board, 0.0) + sum(s for link, s in work if link.overlap)
+        polled = sum(seconds for link, seconds in work if not link.overlap)
+        if polled == 0:
+            return None
         name = f"forward:{tensor}@{board}"
-        self.duration[name] = seconds
+        self.duration[name] = polled
         self.needs[name] = [before] if before else []
         return name, 0.0
+
+    def _relay(self, problem: Problem, plan: Plan) -> None:
+        for board, seconds in self.relayed.items():
+            first = f"{board}/{problem.system.board(board).processors[0].name}"
+            here = [f"segment:{s.name}" for s in plan.segments if self.home[s.name] == first]
+            if here:
+                self.beside[here[-1]] = self.beside.get(here[-1], 0.0) + seconds
+            elif seconds > 0:
+                name = f"messages:{first}"
+                self.duration[name], self.beside[name], self.needs[name] = 0.0, seconds, []
 
 
 def _turn(plan: Plan) -> int:
@@ -162,7 +191,7 @@ def simulate(
                 end[frame][activity] = start + model.duration[activity]
                 for r in holders:
                     queues[r].popleft()
-                    free[r] = end[frame][activity]
+                    free[r] = end[frame][activity] + model.beside.get(activity, 0.0)
                 moved = True
     if any(queues.values()):
         raise RuntimeError("deadlock")

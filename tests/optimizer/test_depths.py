@@ -38,7 +38,7 @@ def test_cheapest_depths_are_the_cheapest_of_all_depths_that_meet_the_demands(co
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled"]))
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled", "busy"]))
 def test_no_smaller_depths_keep_the_period(seed: int, kind: str) -> None:
     problem = random_problem(seed, n=6, k=3, kind=kind)
     rng = random.Random(seed)
@@ -58,7 +58,7 @@ def test_no_smaller_depths_keep_the_period(seed: int, kind: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled"]))
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled", "busy"]))
 def test_smallest_depths_reach_the_period_of_unlimited_depth(seed: int, kind: str) -> None:
     problem = replace(random_problem(seed, n=10, k=3, kind=kind), non_contiguous=True)
     rng = random.Random(seed)

@@ -17,7 +17,7 @@ from optimizer.search.pool import Pool
 from optimizer.search.pruning import simple_bound
 from tests.optimizer.test_latency_bound import trunk_problem
 
-KINDS = ("mesh", "line", "switch", "shared")
+KINDS = ("mesh", "line", "switch", "shared", "busy")
 
 
 def with_idle_power(problem: Problem, seed: int) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from dataclasses import replace
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from boards.board import Link, System
 from optimizer.costs import CostTable, OperatorCost
 from optimizer.evaluate import Schedule, evaluate
-from optimizer.plan import Plan, Slot
+from optimizer.plan import Plan, Segment, Slot
 from optimizer.problem import Problem
 from optimizer.schedule import complete, contiguous_segments
+from optimizer.segments import acyclic_segments
 from tests.optimizer.builders import make_board, make_graph, make_processor, random_problem
 from tests.optimizer.simulate import measured_latency, measured_period
 
@@ -139,6 +141,64 @@ def test_energy_counts_active_idle_and_wire() -> None:
     assert plan.score.energy_j == pytest.approx(active + idle + 50 * 0.01)
 
 
+def line_with_messages(boards: int, overlap: bool = True) -> System:
+    """A second a hop of 100 B; for these, sending costs a processor 2 s, receiving 3 s."""
+    names = [f"b{i}" for i in range(boards)]
+    links = tuple(
+        Link(f"{a}->{b}", a, b, f"{a}->{b}", 100.0, overlap=overlap, send_s_per_byte=0.02, receive_s_per_byte=0.03)
+        for a, b in itertools.pairwise(names)
+    )
+    return System("line", tuple(make_board(n) for n in names), links, names[0], names[-1])
+
+
+def test_messages_keep_processors_busy_beside_the_hop_and_delay_no_frame() -> None:
+    graph, system = make_graph([(0, 1)], 2, [0, 100, 0]), line_with_messages(2)
+    plan = plan_of(Problem(graph, system, uniform_costs(system, 2, 1.0)), [0, 1])
+    assert plan is not None
+    assert plan.score.latency_s == pytest.approx(1 + 1 + 1)
+    assert plan.score.period_s == pytest.approx(1 + 3)
+    assert plan.score.occupancy_s == pytest.approx({"b0/cpu": 1 + 2, "b1/cpu": 1 + 3, "b0->b1": 1})
+
+
+def test_messages_over_polled_links_come_before_and_after_the_hop() -> None:
+    graph, system = make_graph([(0, 1)], 2, [0, 100, 0]), line_with_messages(2, overlap=False)
+    plan = plan_of(Problem(graph, system, uniform_costs(system, 2, 1.0)), [0, 1])
+    assert plan is not None
+    assert plan.score.latency_s == pytest.approx(1 + 2 + 1 + 3 + 1)
+    assert plan.score.period_s == pytest.approx(3 + 1 + 1)
+
+
+def test_a_relay_passes_on_at_once_and_works_beside_what_it_runs() -> None:
+    graph, system = make_graph([(0, 1), (2, 3)], 4, [0, 100, 0, 0, 0]), line_with_messages(3)
+    problem = Problem(graph, system, uniform_costs(system, 4, 1.0))
+    hosting, empty = plan_of(problem, [0, 2, 1, 1]), plan_of(problem, [0, 2, 0, 0])
+    assert hosting is not None
+    assert empty is not None
+    assert [p.score.latency_s for p in (hosting, empty)] == pytest.approx([1 + 1 + 1 + 1, 3 + 1 + 1 + 1])
+    assert [p.score.occupancy_s["b1/cpu"] for p in (hosting, empty)] == pytest.approx([2 + 3 + 2, 3 + 2])
+    assert [s.activity for s in hosting.orders["b1/cpu"]] == ["segment:s1"]
+    assert [s.activity for s in empty.orders["b1/cpu"]] == ["messages:b1/cpu"]
+
+
+def test_what_follows_on_a_processor_waits_for_the_work_for_messages() -> None:
+    graph, system = make_graph([(0, 1), (1, 2)], 3, [0, 100, 0, 0]), line_with_messages(2)
+    back = replace(system.links[0], name="b1->b0", source="b1", target="b0", medium="b1->b0")
+    system = replace(system, links=(*system.links, back))
+    problem = Problem(graph, system, uniform_costs(system, 3, 1.0), non_contiguous=True)
+    segments = acyclic_segments(problem, np.array([0, 1, 1]))
+    assert len(segments) == 2
+    once = evaluate(problem, complete(problem, segments))
+    apart = evaluate(problem, complete(problem, (segments[0], *split_in_two(segments[1]))))
+    assert once.latency_s == pytest.approx(1 + 1 + 2)
+    assert apart.latency_s == pytest.approx(1 + 1 + 1 + 3 + 1)
+    assert once.period_s == apart.period_s == pytest.approx(2 + 3)
+
+
+def split_in_two(segment: Segment) -> tuple[Segment, Segment]:
+    first, second = segment.operators
+    return replace(segment, operators=(first,)), replace(segment, name="s2", operators=(second,))
+
+
 def test_a_schedule_whose_lists_wait_for_each_other_has_an_infinite_period() -> None:
     graph = make_graph([(0, 1), (1, 2)], 3, [1] * 4)
     system = mesh(2, bandwidth=1.0)
@@ -153,7 +213,7 @@ def test_a_schedule_whose_lists_wait_for_each_other_has_an_infinite_period() -> 
     assert "deadlock" in score.violations[0]
 
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 
 
 @settings(max_examples=60, deadline=None)

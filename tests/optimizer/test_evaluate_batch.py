@@ -25,7 +25,7 @@ from optimizer.segment_table import SegmentTable, tensors_leaving
 from optimizer.segments import acyclic_segments
 from tests.optimizer.builders import make_processor, random_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "half-duplex", "polled", "two processors")
+KINDS = ("mesh", "line", "switch", "shared", "half-duplex", "polled", "busy", "two processors")
 FEW = settings(max_examples=40, deadline=None)
 CASE = {"seed": st.integers(0, 10**6), "kind": st.sampled_from(KINDS), "revisits": st.booleans()}
 
@@ -33,7 +33,7 @@ CASE = {"seed": st.integers(0, 10**6), "kind": st.sampled_from(KINDS), "revisits
 def a_problem(seed: int, kind: str, revisits: bool = False) -> Problem:
     """Random, with a mix of boards that work in place, share initializers, lack RAM."""
     rng = random.Random(seed)
-    plain = kind if kind in ("mesh", "line", "switch", "shared", "polled") else "mesh"
+    plain = kind if kind in ("mesh", "line", "switch", "shared", "polled", "busy") else "mesh"
     made = random_problem(seed, n=8, k=3, kind=plain)
     operators = tuple(
         replace(

@@ -22,7 +22,7 @@ from tests.optimizer.builders import make_graph, make_processor, random_problem
 
 ALL = ("throughput", "latency", "energy")
 WHICH = (ALL, ALL[:2], ("throughput", "energy"), ("latency", "energy"))
-KINDS = ("mesh", "line", "switch", "shared")
+KINDS = ("mesh", "line", "switch", "shared", "busy")
 
 
 def random_chain(seed: int, n: int, k: int, kind: str, limits: Limits | None = None) -> Problem:

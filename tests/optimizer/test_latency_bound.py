@@ -18,7 +18,7 @@ from optimizer.search.latency_bound import latency_bound
 from optimizer.search.pool import Pool
 from tests.optimizer.builders import make_graph, random_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

@@ -22,7 +22,7 @@ from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
 from tests.optimizer.test_type_dp import chain_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

@@ -29,7 +29,7 @@ from optimizer.search.segment_loads import SegmentLoads
 from optimizer.search.subset_reach import BoardSets, SubsetReach
 from tests.optimizer.builders import make_graph, random_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

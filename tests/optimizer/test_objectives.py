@@ -29,7 +29,7 @@ from tests.optimizer.precision_samples import mixed_problem
 ALL = tuple(OBJECTIVES)
 FURTHER = ("memory", "link-bytes", "boards", "accuracy-loss")
 EXACT = ("link-bytes", "boards", "accuracy-loss")
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

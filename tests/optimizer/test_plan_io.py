@@ -91,7 +91,7 @@ def test_a_file_cut_off_anywhere_is_refused(solved: tuple[Path, SolveResult], tm
         (b"[" * 100_000, "cannot be read"),
         (b"[1, 2]", "not a plan"),
         (b'{"schema": "edgecut/costs/1"}', "edgecut/costs/1"),
-        (b'{"schema": "edgecut/plan/1", "seed": NaN}', "NaN"),
+        (b'{"schema": "edgecut/plan/2", "seed": NaN}', "NaN"),
     ],
 )
 def test_a_foreign_file_is_refused(data: bytes, said: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
 
 SEEDS = st.integers(0, 10**6)
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 
 
 def brute_force(problem: Problem) -> Pool:

@@ -28,7 +28,7 @@ from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import make_board, make_graph, random_problem
 from tests.optimizer.simulate import measured_latency, measured_period
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

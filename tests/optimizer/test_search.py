@@ -21,7 +21,7 @@ from optimizer.search.pruning import safe_domains
 from optimizer.solve import SolveOptions, solve
 from tests.optimizer.builders import random_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
 
 

@@ -24,7 +24,7 @@ from optimizer.search.cpsat.settle import Settler
 from optimizer.search.pool import assignment_of
 from tests.optimizer.builders import random_problem
 
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 _MAX_SCHEDULES = 400
 _MAX_DEPTH = 3
 
@@ -136,7 +136,7 @@ def test_an_assignment_is_impossible_only_where_no_schedule_does(seed: int, kind
 
 
 @pytest.mark.parametrize(
-    ("seed", "kind"), [(33, "shared"), (362, "switch"), (449, "polled"), (629, "polled"), (701, "line"), (746, "line")]
+    ("seed", "kind"), [(33, "shared"), (362, "switch"), (449, "polled"), (629, "polled"), (701, "line"), (498, "busy")]
 )
 def test_a_better_schedule_is_found_where_the_first_is_refused(seed: int, kind: str) -> None:
     made = limited_plan(seed, kind)

@@ -158,6 +158,7 @@ def test_nothing_is_carried_over_where_plans_may_exist_now_that_did_not_then() -
     assert not carried_bounds(replace(loaded, problem=tight), free)
     assert not carried_bounds(replace(loaded, problem=limited), free)
     assert not carried_bounds(loaded, replace(free, non_contiguous=True))
+    assert not carried_bounds(replace(loaded, schema="edgecut/plan/1"), free)
     assert not carried_bounds(replace(loaded, problem=fewer), free)
     rerouted = replace(free, system=replace(free.system, links=tuple(reversed(free.system.links))[1:]))
     assert not carried_bounds(loaded, rerouted)

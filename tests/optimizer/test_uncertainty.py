@@ -31,7 +31,7 @@ from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model
 
 SEEDS = st.integers(0, 10**6)
-KINDS = ("mesh", "line", "switch", "shared", "polled")
+KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 
 
 def front_of(problem: Problem, prefer: str) -> Front:

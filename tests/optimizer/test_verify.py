@@ -53,7 +53,7 @@ def verified(data: dict[str, Any], folder: Path) -> Verification:
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
-    kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled"]),
+    kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled", "busy"]),
     k=st.integers(2, 3),
 )
 def test_every_plan_that_solve_returns_holds(seed: int, kind: str, k: int) -> None:
@@ -152,6 +152,18 @@ def test_a_deadlock_is_found() -> None:
     stuck = replace(plan, orders={**plan.orders, "air": backwards})
     found = verify(LoadedPlan(Path("made"), problem, stuck, {}, "throughput", 0))
     assert [c.name for c in found.checks if c.holds is False] == ["no deadlock", "score", "limits"]
+
+
+def test_of_an_older_file_it_says_what_its_figures_meant(cut: dict[str, Any], tmp_path: Path) -> None:
+    old = json.loads(json.dumps(cut)) | {"schema": "edgecut/plan/1"}
+    lie("score", "latency_s", by=1.2)(old)
+    found = verified(old, tmp_path)
+    assert found.checks[0].name == "schema"
+    assert "edgecut/plan/1" in found.checks[0].text
+    assert "work for messages came before and after the hop" in found.checks[0].text
+    (score,) = [c for c in found.checks if c.name == "score"]
+    assert score.holds is False
+    assert "latency_s" in score.text
 
 
 def test_the_command_says_what_it_found(solved: tuple[Path, SolveResult], cut: dict[str, Any], tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def plan_of(client: FlaskClient, job: dict[str, Any]) -> dict[str, Any]:
         ({"model": "zoo:nope"}, "/model", "", ""),
         ({"model": "nope"}, "/model", "the id of an uploaded model", "nope"),
         ({"start": 7}, "/start", "a valid string", "7"),
-        ({"start": {"schema": "x"}}, "/start", "edgecut/plan/1", "x"),
+        ({"start": {"schema": "x"}}, "/start", "edgecut/plan/2", "x"),
         ({"start": "nope"}, "/start", "the id of a solve job", "nope"),
     ],
 )

@@ -114,7 +114,7 @@ def add_latency(m: PlanModel) -> cp_model.IntVar:
             if producer is not None:
                 route = m.route(m.boards[s], system.sink)
                 way = _way(m, route, m.size(t, s))
-                if route and not graph.tensors[t].consumers:
+                if route and not graph.tensors[t].consumers and not m.problem.links[route[-1]].overlap:
                     way += scale.seconds(m.problem.links[route[-1]].receive_s_per_byte * m.size(t, s))
                 model.add(latency >= start[s] + m.alone[s] + way * m.x(producer, s))
         for later in m.behind(s):
@@ -159,7 +159,7 @@ def _input_arrival(m: PlanModel, start: Sequence[cp_model.IntVar], s: int) -> No
     route = m.route(m.problem.system.source, m.boards[s])
     for t in graph.inputs:
         way = _way(m, route, m.size(t, s))
-        if route:
+        if route and not m.problem.links[route[0]].overlap:
             way += m.scale.seconds(m.problem.links[route[0]].send_s_per_byte * m.size(t, s))
         if way > 0:
             for c in graph.tensors[t].consumers:

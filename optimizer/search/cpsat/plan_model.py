@@ -251,9 +251,10 @@ class PlanModel(ABC):
         return first
 
     def _extra_terms(self, s: int) -> list[tuple[float, Expression, bool]]:
-        """(seconds, indicator, surely in the segment) of all that a stage computes besides its operators.
+        """(seconds, indicator, surely before the segment ends) of all that a stage computes besides its operators.
 
-        Sending on what others made and taking in what others use keeps the processor busy outside the segment.
+        Messages keep the processor busy beside the segment, but for those over which it does nothing else; and of them
+        those that others made or use.
         """
         q = self.order[s]
         tables, graph = self.problem.tables, self.problem.graph
@@ -271,9 +272,9 @@ class PlanModel(ABC):
                 link, size = self.problem.links[key[1]], key[2]
                 makers, takers = self.hop_ends[key]
                 if link.source == board.name and link.send_s_per_byte > 0:
-                    terms.append((link.send_s_per_byte * size, var, makers == {s}))
+                    terms.append((link.send_s_per_byte * size, var, makers == {s} and not link.overlap))
                 if link.target == board.name and link.receive_s_per_byte > 0:
-                    terms.append((link.receive_s_per_byte * size, var, takers == {s}))
+                    terms.append((link.receive_s_per_byte * size, var, takers == {s} and not link.overlap))
         return terms
 
     def _add_used(self) -> None:

@@ -1,8 +1,9 @@
 """Latency and memory of plans that may come back to a processor: what surely holds however they are cut.
 
 A segment's start and end say nothing here, since a processor has several. What stays: one frame alone keeps every
-processor and every link busy for all it has to do; along every path of the graph times and hops add up; a processor
-runs one operator at a time, and nothing runs before what it reads has come.
+processor and every link busy for all it has to do, but for messages, whose work may outlast it; along every path of
+the graph times and hops add up; a processor runs one operator at a time, and nothing runs before what it reads has
+come.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def add_revisit_latency(m: PlanModel) -> cp_model.IntVar:
     """Lower bound on the makespan of one frame, whatever the segments."""
     model, graph = m.model, m.problem.graph
     latency = model.new_int_var(0, m.horizon, "latency")
-    model.add(latency >= m.period)
+    for load in [*m.media, *(alone + attend for alone, attend in zip(m.alone, m.attend, strict=True))]:
+        model.add(latency >= load)
     begin = [model.new_int_var(0, m.horizon, "") for _ in range(m.n)]
     work = [_work(m, v) for v in range(m.n)]
     crossing = _crossing(m)

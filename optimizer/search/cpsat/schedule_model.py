@@ -92,7 +92,7 @@ class _Model:
     def __init__(self, events: Events, transfers: Sequence[Transfer], limits: ScheduleLimits) -> None:
         self.events, self.transfers, self.limits = events, transfers, limits
         lags = [lag for _, _, lag in events.arcs] + [lag for _, _, lag, _ in events.depth_arcs]
-        self.work_s = max(1e-12, 1.01 * (math.fsum(events.duration_s) + math.fsum(lags)))
+        self.work_s = max(1e-12, 1.01 * (math.fsum(events.held_s) + math.fsum(lags)))
         """More than one frame alone takes in any order: as a period or a latency, no limit at all."""
         self.period_s = min(limits.period_s, self.work_s)
         self.latency_s = min(limits.latency_s, self.work_s)
@@ -123,9 +123,9 @@ class _Model:
             low, high = -1, 0
         there, back = self.ways[i].get(j), self.ways[j].get(i)
         if there is not None:
-            low = max(low, self._frames(there + self.events.duration_s[j]) - 1)
+            low = max(low, self._frames(there + self.events.held_s[j]) - 1)
         if back is not None:
-            high = min(high, -self._frames(back + self.events.duration_s[i]))
+            high = min(high, -self._frames(back + self.events.held_s[i]))
         return low, max(low, high)
 
     def _frames(self, seconds: float) -> int:
@@ -137,10 +137,10 @@ class _Model:
         return self.turns[i, j] if i < j else -self.turns[j, i] - 1
 
     def _add_triangles(self) -> None:
-        duration = self.events.duration_s
+        held = self.events.held_s
         for members in self.members.values():
             for i, j, k in itertools.combinations(members, 3):
-                needed = duration[i] + duration[j] + duration[k]
+                needed = held[i] + held[j] + held[k]
                 if needed > 0:
                     through = self._turn(i, j) + self._turn(j, k)
                     self.model.add(self._turn(i, k) >= through + self._frames(needed) - 1)
@@ -157,24 +157,24 @@ class _Model:
             self.model.add(sum(size * d for d, size in held) <= room)
 
     def _arcs(self) -> Iterator[_CountedArc]:
-        duration = self.events.duration_s
+        duration, held = self.events.duration_s, self.events.held_s
         for i, j, lag in self.events.arcs:
             yield _CountedArc(i, j, duration[i] + lag, 0)
         for i, j, lag, t in self.events.depth_arcs:
             yield _CountedArc(i, j, duration[i] + lag, self.depth[t])
         for (i, j), turns in self.turns.items():
-            yield _CountedArc(i, j, duration[i], -turns)
-            yield _CountedArc(j, i, duration[j], turns + 1)
+            yield _CountedArc(i, j, held[i], -turns)
+            yield _CountedArc(j, i, held[j], turns + 1)
 
     def _add_frame_alone(self) -> None:
         """Start times of a frame alone, which ends within the latency; every resource serves one at a time."""
         model, per_second = self.model, _UNITS / self.latency_s
-        duration = [math.floor(d * per_second) for d in self.events.duration_s]
+        held = [math.floor(h * per_second) for h in self.events.held_s]
         end = math.ceil(_UNITS * (1 + _EPSILON))
-        last = list(duration)
+        last = [math.floor(d * per_second) for d in self.events.duration_s]
         for i, _, lag, _ in self.events.depth_arcs:
             last[i] = max(last[i], math.floor((self.events.duration_s[i] + lag) * per_second))
-        alone = [model.new_int_var(0, max(0, end), "") for _ in duration]
+        alone = [model.new_int_var(0, max(0, end), "") for _ in held]
         for start, length in zip(alone, last, strict=True):
             model.add(start + length <= end)
         for i, j, lag in self.events.arcs:
@@ -183,10 +183,10 @@ class _Model:
             first = model.new_bool_var("")
             model.add(turns >= 0).only_enforce_if(first)
             model.add(turns <= -1).only_enforce_if(~first)
-            model.add(alone[j] >= alone[i] + duration[i]).only_enforce_if(first)
-            model.add(alone[i] >= alone[j] + duration[j]).only_enforce_if(~first)
+            model.add(alone[j] >= alone[i] + held[i]).only_enforce_if(first)
+            model.add(alone[i] >= alone[j] + held[j]).only_enforce_if(~first)
         for members in self.members.values():
-            model.add_no_overlap([model.new_fixed_size_interval_var(alone[i], duration[i], "") for i in members])
+            model.add_no_overlap([model.new_fixed_size_interval_var(alone[i], held[i], "") for i in members])
 
     def add_cycles(self, solver: cp_model.CpSolver) -> bool:
         """Ask of the cycles that a solution breaks that they hold enough frames; False where there is none."""
