@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from firmware_interface.compiler_graph import Step, Steps, Stored, Tensor
-from firmware_interface.compiler_move import is_view
+from firmware_interface.compiler_move import is_rename, is_view
 from firmware_interface.errors import CompileError
 
 __all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "simple_layout", "wire_buffer"]
 
 ALIGNMENT = 4
 """Of offsets in the arena: what float32 kernels need."""
-_OVERWRITING = frozenset(("Add", "Mul", "Softmax", "Relu", "Clip", "Sigmoid", "HardSwish"))
+_OVERWRITING = frozenset(("Add", "Mul", "Relu", "Clip", "Sigmoid", "HardSwish"))
 """Operators whose kernels may write where they read an input of the result's size; more in int8, see below."""
-_OVERWRITING_INT8 = frozenset(("HardSigmoid", "LeakyRelu", "Elu", "Tanh", "Erf", "Abs", "Neg", "QuantizeLinear"))
+_OVERWRITING_INT8 = frozenset(("HardSigmoid", "LeakyRelu", "Elu", "Tanh", "Erf", "Abs", "Neg"))
+
+
+Spans = dict[str, tuple[int, int]]
 
 
 def wire_buffer(tensor: str) -> str:
@@ -66,35 +69,50 @@ def buffers(steps: Steps, transposed: frozenset[str]) -> list[Buffer]:
     return found
 
 
-def may_share(step: Step, source: Stored) -> bool:
-    """Whether the step's first output may lie where that input lies: the same bytes, or overwritten element by
-    element."""
+def may_share(step: Step, source: Stored, last: int, at: int) -> bool:
+    """Whether the first output of the step at ``at`` may lie where that input lies, which is needed until ``last``.
+
+    Either both are the same bytes, or the step overwrites what nobody needs behind it.
+    """
     out = step.output.tensor
     if source.tensor.size_bytes != out.size_bytes or source.tensor.dtype != out.dtype:
         return False
     if is_view(step):
-        return True
+        return last == at or is_rename(step)
     overwriting = step.op_type in _OVERWRITING or (step.integer and step.op_type in _OVERWRITING_INT8)
-    return overwriting and source.tensor.shape == out.shape
+    return overwriting and source.tensor.shape == out.shape and last == at
+
+
+def _shared(steps: Steps, found: list[Buffer], offsets: Mapping[str, int] | None) -> tuple[dict[str, str], Spans]:
+    """By buffer the one whose place it shares; by those the steps from and to which they are needed.
+
+    ``offsets``: places that are given; None where sharing is free to choose.
+    """
+    root = {b.name: b.name for b in found}
+    span = {b.name: (b.first, b.last) for b in found}
+    own = dict(span)
+    for at, step in enumerate(steps.steps):
+        if not step.outputs:
+            continue
+        out = step.output.tensor.name
+        for source in step.stored():
+            into = root[source.tensor.name]
+            wanted = offsets is None or offsets[out] == offsets[into]
+            if wanted and may_share(step, source, span[into][1], at):
+                root[out] = into
+                span[into] = span[into][0], max(span[into][1], own[out][1])
+                break
+    return root, {name: span[name] for name in set(root.values())}
 
 
 def simple_layout(steps: Steps, transposed: frozenset[str]) -> SegmentLayout:
     """The model's own order; largest buffers first, each into the lowest gap. For tests and single boards."""
     found = buffers(steps, transposed)
-    by_name = {b.name: b for b in found}
-    root = {b.name: b.name for b in found}
-    span = {b.name: (b.first, b.last) for b in found}
-    for at, step in enumerate(steps.steps):
-        for source in step.stored():
-            into = root[source.tensor.name]
-            if may_share(step, source) and span[into][1] == at and by_name[source.tensor.name].first < at:
-                root[step.output.tensor.name] = into
-                span[into] = span[into][0], by_name[step.output.tensor.name].last
-                break
+    root, spans = _shared(steps, found, None)
     offsets: dict[str, int] = {}
     placed: list[tuple[int, int, tuple[int, int]]] = []
     for buffer in sorted((b for b in found if root[b.name] == b.name), key=lambda b: -b.tensor.size_bytes):
-        size, lives = -(-buffer.tensor.size_bytes // ALIGNMENT) * ALIGNMENT, span[buffer.name]
+        size, lives = -(-buffer.tensor.size_bytes // ALIGNMENT) * ALIGNMENT, spans[buffer.name]
         at = 0
         for start, end, other in sorted(placed):
             if other[0] <= lives[1] and lives[0] <= other[1]:
@@ -122,23 +140,13 @@ def _faults(steps: Steps, layout: SegmentLayout, found: list[Buffer]) -> Iterato
     if missing:
         yield f"no place for {', '.join(missing)}"
         return
-    for i, a in enumerate(found):
+    root, spans = _shared(steps, found, layout.offsets)
+    own = [b for b in found if root[b.name] == b.name]
+    for i, a in enumerate(own):
         begin, end = layout.offsets[a.name], layout.offsets[a.name] + a.tensor.size_bytes
         if begin < 0 or begin % ALIGNMENT or end > layout.arena_bytes:
             yield f"{a.name!r} from {begin} to {end} in an arena of {layout.arena_bytes} bytes"
-        for b in found[:i]:
+        for b in own[:i]:
             over = begin < layout.offsets[b.name] + b.tensor.size_bytes and layout.offsets[b.name] < end
-            if over and a.first <= b.last and b.first <= a.last and not _handed_over(steps, layout, a, b):
+            if over and spans[a.name][0] <= spans[b.name][1] and spans[b.name][0] <= spans[a.name][1]:
                 yield f"{a.name!r} and {b.name!r} overlap while both are needed"
-
-
-def _handed_over(steps: Steps, layout: SegmentLayout, a: Buffer, b: Buffer) -> bool:
-    """Whether one of them becomes the other in place, so that they may lie at one place."""
-    early, late = (a, b) if a.first < b.first else (b, a)
-    if layout.offsets[a.name] != layout.offsets[b.name] or not 0 <= late.first < len(steps.steps):
-        return False
-    step = steps.steps[late.first]
-    sources = [s for s in step.stored() if s.tensor.name == early.name]
-    if not sources or late.name != step.output.tensor.name or not may_share(step, sources[0]):
-        return False
-    return early.last == late.first or is_view(step)

@@ -13,7 +13,7 @@ from firmware_interface.compiler_graph import Constant, Step, Stored, Tensor
 from firmware_interface.compiler_i8 import change_scale
 from firmware_interface.records_move import MOVE_AXES, Fill, Move, Resize
 
-__all__ = ["MOVE_LOWERINGS", "RESHAPES", "is_view", "transposition"]
+__all__ = ["MOVE_LOWERINGS", "RESHAPES", "is_rename", "is_view", "transposition"]
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 """Elements keep ONNX's order; on the board that is a view unless the order there differs."""
@@ -25,6 +25,13 @@ def is_view(step: Step) -> bool:
         return False
     source, target = step.stored()[0].tensor, step.output.tensor
     return source.stored_shape == target.stored_shape or (source.same_either_way and target.same_either_way)
+
+
+def is_rename(step: Step) -> bool:
+    """Whether the result is the input, byte for byte."""
+    source, target = step.stored()[0], step.output
+    same = (source.scale, source.zero) == (target.scale, target.zero) and step.low == -math.inf == -step.high
+    return is_view(step) and same
 
 
 def _strides(shape: Sequence[int], order: Sequence[int]) -> list[int]:
@@ -72,12 +79,11 @@ def transposition(owner: str, emit: Emitter, tensor: Tensor, source: int, target
 
 def _reshape(step: Step, emit: Emitter) -> None:
     source, target = step.stored()[0], step.output
-    same = (source.scale, source.zero) == (target.scale, target.zero) and step.low == -math.inf == -step.high
     if not is_view(step):
         _reorder(step, emit)
-        if not same:
+        if (source.scale, source.zero) != (target.scale, target.zero) or step.low != -math.inf or step.high != math.inf:
             change_scale(step, emit, replace(source, tensor=target.tensor), target)
-    elif not same:
+    elif not is_rename(step):
         change_scale(step, emit, source, target)
     elif emit.place(source) != emit.place(target):
         _move(

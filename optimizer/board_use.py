@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from optimizer.mcu_order import small_memory, small_parts
 from optimizer.plan import MemoryUse, Schedule, Segment
 from optimizer.problem import Problem
 from optimizer.replicas import copies
@@ -36,8 +37,15 @@ def memory_use(problem: Problem, schedule: Schedule, *, with_arenas: bool = True
     arenas: dict[str, dict[str, int]] = {}
     weights: dict[str, int] = {}
     shared: dict[str, dict[int, int]] = {}
+    parts = small_parts(problem, schedule.segments, schedule.transfers) if with_arenas else {}
     for segment in copies(schedule.segments):
         name = problem.processors[problem.processor_index[segment.processor]].board.name
+        if segment.name in parts:
+            memory = small_memory(problem, segment.processor, parts[segment.name])
+            claimed = arenas.setdefault(name, {})
+            claimed[segment.processor] = max(claimed.get(segment.processor, 0), memory.claimed_bytes)
+            weights[name] = weights.get(name, 0) + memory.image_bytes
+            continue
         figures = table.figures(segment)
         peak = table.peak_bytes(segment, leaving.get(segment.name, ())) if with_arenas else 0
         by_processor = arenas.setdefault(name, {})
@@ -47,9 +55,11 @@ def memory_use(problem: Problem, schedule: Schedule, *, with_arenas: bool = True
             held = shared.setdefault(name, {})
             held[i] = max(held.get(i, 0), size)
     buffers: dict[str, int] = {}
+    small = {processor.board.name: processor.runtime for processor in problem.small_processors.values()}
     for t in schedule.transfers:
         for name in t.boards:
-            buffers[name] = buffers.get(name, 0) + t.depth * t.size_bytes
+            size = small[name].block(t.size_bytes) if name in small else t.size_bytes
+            buffers[name] = buffers.get(name, 0) + t.depth * size
     used = used_boards(problem, schedule)
     result = {}
     for b, board in enumerate(problem.system.boards):

@@ -20,6 +20,7 @@ __all__ = [
     "Initializer",
     "LiveSet",
     "Operator",
+    "OperatorForm",
     "Tensor",
     "cut_points",
     "is_topological",
@@ -91,6 +92,16 @@ class Initializer:
 
 
 @dataclass(frozen=True)
+class OperatorForm:
+    """What a small runtime asks of an operator beside its tensors (see optimizer.onnx_forms)."""
+
+    precision: str
+    """Of its activations: "int8", "float32", "mixed" (a conversion between the two), or "other"."""
+    figures: Mapping[str, int]
+    """Empty for precisions that no such runtime has."""
+
+
+@dataclass(frozen=True)
 class Operator:
     """One unit the planner may place: an ONNX node with the constant and shape nodes that stay with it."""
 
@@ -112,6 +123,8 @@ class Operator:
     """Ascending positions in the prepared node list (optimizer.onnx_prepare): helper nodes (constants,
     dequantisation of inputs), which operators may share; the operator's own node; a QuantizeLinear it ends in
     (with the Relu or Clip between them), which runtimes fuse with it."""
+    form: OperatorForm | None = field(default=None, repr=False, compare=False)
+    """None where the graph does not come from an ONNX file."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from optimizer.graph import Graph, successors
 from optimizer.memory import arena_peak_bytes
 
-__all__ = ["OrderFound", "always_live", "least_peak_bound", "lowest_peak_order"]
+__all__ = ["OrderFound", "always_live", "behind", "least_peak_bound", "lowest_peak_order"]
 
 MAX_STATES = 3000
 """Downsets looked at for one segment: some tens of milliseconds."""
@@ -43,6 +43,19 @@ def always_live(graph: Graph) -> npt.NDArray[np.bool_]:
     That is where the operator makes or reads it, or stands on a path from its maker to one of its users. Rows of
     model inputs are False: they live in link buffers.
     """
+    after = behind(graph)
+    live = np.zeros((len(graph.tensors), len(graph.operators)), dtype=np.bool_)
+    for t, tensor in enumerate(graph.tensors):
+        if tensor.producer is None:
+            continue
+        live[t, tensor.producer] = True
+        if tensor.consumers:
+            live[t] |= after[tensor.producer] & after[:, list(tensor.consumers)].any(axis=1)
+    return live
+
+
+def behind(graph: Graph) -> npt.NDArray[np.bool_]:
+    """(n, n) [u, v]: v is u or comes after it on a path."""
     n = len(graph.operators)
     after = successors(graph)
     reach = [0] * n
@@ -51,16 +64,7 @@ def always_live(graph: Graph) -> npt.NDArray[np.bool_]:
         reach[v] = 1 << v
         for w in after[v]:
             reach[v] |= reach[w]
-    behind = _bits(reach, n)
-    """[u, v]: v is u or comes after it on a path."""
-    live = np.zeros((len(graph.tensors), n), dtype=np.bool_)
-    for t, tensor in enumerate(graph.tensors):
-        if tensor.producer is None:
-            continue
-        live[t, tensor.producer] = True
-        if tensor.consumers:
-            live[t] |= behind[tensor.producer] & behind[:, list(tensor.consumers)].any(axis=1)
-    return live
+    return _bits(reach, n)
 
 
 def _bits(masks: Sequence[int], n: int) -> npt.NDArray[np.bool_]:

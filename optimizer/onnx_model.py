@@ -11,6 +11,7 @@ from onnx import NodeProto, TensorProto
 from optimizer.errors import ModelError
 from optimizer.graph import BITS_PER_ELEMENT, Graph, Initializer, Operator, Tensor
 from optimizer.onnx_file import OnnxModel, dtype_name, load_onnx, tensor_bytes
+from optimizer.onnx_forms import operator_form
 from optimizer.onnx_macs import is_known_operator, node_macs
 from optimizer.onnx_nodes import DEFAULT_DOMAINS, attribute, body_weights
 from optimizer.onnx_prepare import Prepared, prepare, standard_opset
@@ -189,6 +190,7 @@ def _operator(
         macs=node_macs(main, prepared.types, prepared.skeleton),
         in_place_input=_in_place_input(main, index, inputs, outputs, tensors),
         nodes=unit.nodes,
+        form=operator_form(prepared, unit),
     )
 
 

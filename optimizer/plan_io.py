@@ -15,6 +15,7 @@ from optimizer.atomic import write_atomically
 from optimizer.costs_io import costs_from_dict, costs_to_dict
 from optimizer.errors import PlanError
 from optimizer.graph import Graph
+from optimizer.mcu import with_code
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Certificate, Front, Plan
 from optimizer.plan_values import (
@@ -196,7 +197,7 @@ def read_plan(data: object, path: Path, graph: Graph | None = None) -> LoadedPla
         plan = plan_from_dict(graph, data)
         revisits = _revisits(path, data, plan)
         problem = Problem(
-            graph,
+            with_code(graph, system),
             system,
             costs,
             limits,

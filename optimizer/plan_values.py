@@ -10,6 +10,7 @@ from optimizer.graph import Graph
 from optimizer.plan import ArenaLayout, Certificate, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
 
 __all__ = [
+    "WIRE_SUFFIX",
     "arena_to_dict",
     "certificate_from_dict",
     "certificate_to_dict",
@@ -19,6 +20,10 @@ __all__ = [
     "score_from_dict",
     "score_to_dict",
 ]
+
+
+WIRE_SUFFIX = "@wire"
+"""Behind a tensor's name: its buffer as it is on the wire, where a microcontroller turns it."""
 
 
 def schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def arena_to_dict(graph: Graph, layout: ArenaLayout) -> dict[str, Any]:
         "peak_bytes": layout.peak_bytes,
         "excess_bytes": layout.excess_bytes,
         "alignment": layout.alignment,
-        "offsets": {graph.tensors[t].name: offset for t, offset in layout.offsets.items()},
+        "offsets": {_buffer_name(graph, t): offset for t, offset in layout.offsets.items()},
     }
 
 
@@ -112,8 +117,20 @@ def _arena(graph: Graph, data: Mapping[str, Any]) -> ArenaLayout:
         size_bytes=int(data["size_bytes"]),
         peak_bytes=int(data["peak_bytes"]),
         alignment=int(data["alignment"]),
-        offsets={graph.tensor_index[name]: int(offset) for name, offset in data["offsets"].items()},
+        offsets={_buffer(graph, name): int(offset) for name, offset in data["offsets"].items()},
     )
+
+
+def _buffer_name(graph: Graph, number: int) -> str:
+    """Name of a buffer: a tensor, or one as it is on the wire (see optimizer.mcu_memory)."""
+    wire = number - len(graph.tensors)
+    return graph.tensors[number].name if wire < 0 else f"{graph.tensors[wire].name}{WIRE_SUFFIX}"
+
+
+def _buffer(graph: Graph, name: str) -> int:
+    if name in graph.tensor_index:
+        return graph.tensor_index[name]
+    return len(graph.tensors) + graph.tensor_index[name.removesuffix(WIRE_SUFFIX)]
 
 
 def score_to_dict(score: Score) -> dict[str, Any]:

@@ -14,9 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from boards.board import Link, ProcessorRef, System
-from optimizer.costs import CostTable, default_precision
+from optimizer.costs import CostTable
 from optimizer.errors import CostError, LimitError
 from optimizer.graph import Graph
+from optimizer.mcu import (
+    SmallProcessor,
+    code_bytes,
+    coverage,
+    slot_bytes,
+    small_processors,
+    usable_ram_bytes,
+    working_precision,
+)
+from optimizer.mcu_memory import SegmentMemory, SegmentPart
 from optimizer.memory_order import OrderFound, always_live
 from optimizer.restrictions import (
     Groups,
@@ -140,6 +150,21 @@ class Problem:
         return {}
 
     @cached_property
+    def small_processors(self) -> Mapping[int, SmallProcessor]:
+        """Processors of microcontroller boards, by index."""
+        return small_processors(self.graph, self.processors, self.precisions)
+
+    @cached_property
+    def small_memories(self) -> dict[tuple[str, SegmentPart], SegmentMemory]:
+        """Memory of segments on microcontroller boards, by processor, remembered."""
+        return {}
+
+    @cached_property
+    def covered(self) -> npt.NDArray[np.bool_]:
+        """(n, q) False where a board's runtime has no kernel for an operator."""
+        return coverage(self.graph, self.processors, self.small_processors)
+
+    @cached_property
     def colocated(self) -> Groups:
         """Operators that share a processor because the limits say so; disjoint, ascending."""
         return colocated(self.graph, self.limits)
@@ -165,9 +190,9 @@ class Problem:
 
     @cached_property
     def precision_choices(self) -> tuple[tuple[str, ...], ...]:
-        """Allowed precisions by processor: unless said otherwise fp32 where the processor has it, else its first."""
+        """Allowed precisions by processor; unless said otherwise the default one (see ``working_precision``)."""
         return tuple(
-            tuple(self.precisions_allowed.get(ref.key, (default_precision(ref.processor),)))
+            tuple(self.precisions_allowed.get(ref.key, (working_precision(ref, self.graph),)))
             for ref in self.system.processors
         )
 
@@ -309,25 +334,32 @@ def _build_tables(problem: Problem) -> Tables:
             ],
             dtype=np.int64,
         ).reshape(len(graph.tensors), q),
-        initializer_bytes=np.array(
-            [[_scaled(i.size_bytes, i.dtype, p) for p in precisions] for i in graph.initializers],
-            dtype=np.int64,
-        ).reshape(len(graph.initializers), q),
+        initializer_bytes=_initializer_bytes(problem),
         boundary_s_per_byte=np.array([b.s_per_byte if b else 0.0 for b in boundaries]),
         segment_s=np.array([b.segment_s if b else 0.0 for b in boundaries]),
         board_of=np.array([board_index[ref.board.name] for ref in refs], dtype=np.int64),
         ram_limit=np.array(
-            [min(b.ram_bytes, problem.limits.max_ram_bytes.get(b.name, b.ram_bytes)) for b in system.boards],
+            [min(usable_ram_bytes(b), problem.limits.max_ram_bytes.get(b.name, b.ram_bytes)) for b in system.boards],
             dtype=np.int64,
         ),
         flash_limit=tuple(
-            _flash_limit(b.flash_bytes, problem.limits.max_flash_bytes.get(b.name)) for b in system.boards
+            _flash_limit(slot_bytes(b), problem.limits.max_flash_bytes.get(b.name)) for b in system.boards
         ),
-        allowed=allowed_processors(graph, refs, problem.limits, problem.together),
+        allowed=allowed_processors(graph, refs, problem.limits, problem.together, problem.covered),
         producer=producer,
         consumer_tensor=np.array([t for t, _ in edges], dtype=np.int64),
         consumer_operator=np.array([c for _, c in edges], dtype=np.int64),
     )
+
+
+def _initializer_bytes(problem: Problem) -> npt.NDArray[np.int64]:
+    """(i, q); on microcontroller boards all of an operator is its code (see optimizer.mcu)."""
+    held = problem.graph.initializers
+    sizes = [[_scaled(i.size_bytes, i.dtype, p) for p in problem.precisions] for i in held]
+    found = np.array(sizes, dtype=np.int64).reshape(len(held), len(problem.processors))
+    for q, processor in problem.small_processors.items():
+        found[:, q] = code_bytes(problem.graph, processor)
+    return found
 
 
 _JOINT = "|"

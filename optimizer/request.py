@@ -21,6 +21,7 @@ from optimizer.costs import CostTable, merge_costs
 from optimizer.costs_io import load_costs
 from optimizer.errors import InputError, LimitError
 from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.mcu import with_code
 from optimizer.objectives import DEFAULT_OBJECTIVES, check_names
 from optimizer.onnx_model import load_graph
 from optimizer.plan import Front
@@ -102,8 +103,8 @@ def make_problem(request: SolveRequest) -> Problem:
 
     A cost file replaces the roofline row by row, so it may cover some boards only.
     """
-    graph = load_graph(request.model, request.batch)
     system = request.system if isinstance(request.system, System) else load_system(request.system)
+    graph = with_code(load_graph(request.model, request.batch), system)
     costs = roofline_costs(graph, system)
     if request.costs is not None:
         given = request.costs if isinstance(request.costs, CostTable) else load_costs(request.costs)

@@ -32,6 +32,7 @@ __all__ = [
     "colocation_faults",
     "held_together",
     "matching",
+    "named_processors",
     "spread",
     "units_of",
 ]
@@ -91,9 +92,14 @@ def units_of(graph: Graph, together: Groups) -> Groups:
     return tuple(members.get(v, (v,)) for v in order)
 
 
-def allowed_processors(graph: Graph, processors: Sequence[ProcessorRef], limits: Limits, together: Groups) -> Bools:
-    """(n, q) True where an operator may run; the members of a group may run where all of them may."""
-    allowed = _named(graph, processors, limits)
+def allowed_processors(
+    graph: Graph, processors: Sequence[ProcessorRef], limits: Limits, together: Groups, covered: Bools
+) -> Bools:
+    """(n, q) True where an operator may run; the members of a group may run where all of them may.
+
+    ``covered``: (n, q) where the board's runtime can run it at all.
+    """
+    allowed = named_processors(graph, processors, limits) & covered
     for group in together:
         allowed[list(group)] = allowed[list(group)].all(axis=0)
     return allowed
@@ -192,7 +198,7 @@ def _check_rings(graph: Graph, limits: Limits) -> None:
 
 def _check_contradictions(graph: Graph, processors: Sequence[ProcessorRef], limits: Limits) -> None:
     """Pins, forbidden boards and colocations that leave no processor, whatever the plan."""
-    alone = _named(graph, processors, limits)
+    alone = named_processors(graph, processors, limits)
     groups = colocated(graph, limits)
     inside = {v for group in groups for v in group}
     singles = [(op.index,) for op in graph.operators if op.index not in inside]
@@ -225,7 +231,7 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:_LISTED]) + more
 
 
-def _named(graph: Graph, processors: Sequence[ProcessorRef], limits: Limits) -> Bools:
+def named_processors(graph: Graph, processors: Sequence[ProcessorRef], limits: Limits) -> Bools:
     """(n, q) what pins and forbidden boards say of each operator by itself."""
     allowed = np.ones((len(graph.operators), len(processors)), dtype=np.bool_)
     for pairs, keep in ((limits.pins.items(), True), (limits.forbids, False)):

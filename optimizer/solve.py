@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.mcu_coverage import uncovered
 from optimizer.plan import Front
 from optimizer.precision_search import solve_choices
 from optimizer.problem import Problem
@@ -30,6 +31,9 @@ def solve(
     tell = progress or (lambda text, share: None)
     if any(len(allowed) > 1 for allowed in problem.precision_choices):
         return solve_choices(problem, options, solve, tell)
+    nowhere = uncovered(problem)
+    if nowhere is not None:
+        return nowhere
     run = Run(problem, options)
     tell("cuts along the graph", 0.05)
     run.stage("order-DP", run.seed_pool)

@@ -21,6 +21,7 @@ from optimizer.costs import CostTable, merge_costs
 from optimizer.costs_io import costs_to_dict
 from optimizer.graph import Graph
 from optimizer.infeasible import Infeasible, NothingFound
+from optimizer.mcu import with_code
 from optimizer.plan import Front
 from optimizer.plan_io import versions
 from optimizer.plan_values import certificate_to_dict, score_to_dict
@@ -80,7 +81,8 @@ class Case:
         costs = roofline_costs(self.graph, self.system)
         if self.costs is not None:
             costs = merge_costs(costs, self.costs)
-        return Problem(self.graph, self.system, costs, self.limits, self.non_contiguous, replicate=self.replicate)
+        graph = with_code(self.graph, self.system)
+        return Problem(graph, self.system, costs, self.limits, self.non_contiguous, replicate=self.replicate)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class Settler:
         for segment in plan.segments:
             board = problem.processors[problem.processor_index[segment.processor]].board.name
             of = arenas.setdefault(board, {})
-            least = lowest_order(problem, segment, plan.transfers).bound_bytes
+            least = lowest_order(problem, segment, plan).bound_bytes
             of[segment.processor] = max(of.get(segment.processor, 0), least)
         room = {}
         for name, use in plan.score.memory_bytes.items():

@@ -1,0 +1,83 @@
+"""Plans of networks over a row of microcontroller boards, split and compiled as the bench does it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from boards.board import Board, System
+from boards.catalog import load_board, load_medium
+from boards.runtime import firmware_ram_bytes
+from firmware_interface.compiler import CompiledSegment, SegmentLayout, compile_segment
+from optimizer.cost_models.roofline import roofline_costs
+from optimizer.graph import Graph
+from optimizer.mcu import code_bytes, with_code
+from optimizer.memory_plan import with_arenas
+from optimizer.onnx_file import load_onnx
+from optimizer.onnx_model import build_graph
+from optimizer.onnx_prepare import Prepared, prepare
+from optimizer.plan import Plan, Segment
+from optimizer.plan_values import arena_to_dict
+from optimizer.problem import Problem
+from optimizer.search.pool import Pool
+from optimizer.split_models import build_submodel
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network on boards b0, b1, ...: the plan, and each segment's image in the plan's layout, by board."""
+
+    problem: Problem
+    plan: Plan
+    images: Mapping[str, CompiledSegment]
+
+
+def board_of(firmware: str, ram_bytes: int, slot_bytes: int) -> Board:
+    """A board with that firmware and these limits."""
+    like = load_board("mps2-an386")
+    own = firmware_ram_bytes(firmware)
+    return replace(
+        like, firmware=firmware, ram_bytes=ram_bytes, flash_bytes=slot_bytes + 0x10000, runtime_ram_bytes=own
+    )
+
+
+def row_of(board: Board, count: int) -> System:
+    """Boards of one kind, joined by UARTs."""
+    names = [f"b{i}" for i in range(count)]
+    medium = load_medium("uart-115200")
+    links = [
+        medium.link(f"{a}->{b}", a, b, f"{a}->{b}")
+        for one, two in itertools.pairwise(names)
+        for a, b in ((one, two), (two, one))
+    ]
+    return System("row", tuple(replace(board, name=n) for n in names), tuple(links), names[0], names[-1])
+
+
+def planned(model: str, board: Board, count: int = 1) -> Planned:
+    """The network over that many boards, with about as much of the image on each; whether it fits is not looked at."""
+    prepared = prepare(load_onnx(model))
+    system = row_of(board, count)
+    graph = with_code(build_graph(prepared), system)
+    problem = Problem(graph, system, roofline_costs(graph, system))
+    sizes = code_bytes(graph, problem.small_processors[0])
+    before = np.cumsum([sum(sizes[i] for i in op.initializers) for op in graph.operators])
+    plan = Pool(problem).score((before - 1) * count // before[-1])
+    assert plan is not None
+    plan = with_arenas(problem, plan)
+    return Planned(
+        problem, plan, {s.processor.split("/")[0]: compiled(prepared, graph, plan, s, board) for s in plan.segments}
+    )
+
+
+def compiled(prepared: Prepared, graph: Graph, plan: Plan, segment: Segment, board: Board) -> CompiledSegment:
+    """The image of one segment."""
+    entering = [t.tensor for t in plan.transfers if segment.name in t.consumers]
+    leaving = [t.tensor for t in plan.transfers if t.producer == segment.name]
+    proto = build_submodel(prepared, graph, segment.name, segment.operators, entering, leaving).proto
+    arena = arena_to_dict(graph, plan.arenas[segment.name])
+    names = tuple(graph.operators[v].name for v in segment.operators)
+    layout = SegmentLayout(names, arena["offsets"], arena["size_bytes"])
+    return compile_segment(proto, board=board.firmware, layout=layout)
