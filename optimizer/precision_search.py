@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from optimizer.errors import LimitError
 from optimizer.infeasible import Infeasible, NothingFound
 from optimizer.memory_plan import with_arenas
 from optimizer.objectives import check_objectives, held, objective_values
@@ -32,10 +32,11 @@ from optimizer.precision_plans import RealPlans
 from optimizer.preference import Preference, choose, parse_preference, within
 from optimizer.problem import Problem
 from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
-from optimizer.search.cpsat import Bound
+from optimizer.search.cpsat import Bound, Budget, Clock
 from optimizer.search.pool import Pool, assignment_of, dominates
 from optimizer.solve_options import SolveOptions
 from optimizer.start import Start
+from optimizer.uncertainty import UNCERTAINTY_SHARE, assess
 
 __all__ = ["solve_choices"]
 
@@ -90,15 +91,8 @@ class _Certified:
 def solve_choices(problem: Problem, options: SolveOptions, solve_one: SolveOne, tell: Tell) -> Outcome:
     """One front over all choices of precision. ``solve_one``: solves a problem without choices.
 
-    Raises LimitError as ``solve`` does, and where costs are uncertain.
+    Raises LimitError as ``solve`` does.
     """
-    if options.cost_uncertainty is not None:
-        raise LimitError(
-            "--cost-uncertainty needs one precision a processor",
-            expected="no --precision with several precisions",
-            hint="Settle the precisions, those of the best plan for example.",
-            option="cost-uncertainty",
-        )
     begin = time.monotonic()
     preference = parse_preference(options.prefer)
     objectives = options.spanning
@@ -112,7 +106,14 @@ def solve_choices(problem: Problem, options: SolveOptions, solve_one: SolveOne, 
     steps: tuple[PreferenceStep, ...] = ()
     if ordered and not search.interrupted:
         steps = _in_order(search, preference, (1 - share) * options.time_limit_s)
-    return _front(search, preference, steps, begin)
+    front = _front(search, preference, steps, begin)
+    if options.cost_uncertainty is None or front.interrupted:
+        return front
+    clock = Clock(deterministic=options.reproducible)
+    workers = options.workers or len(os.sched_getaffinity(0))
+    deadline = clock.now() + UNCERTAINTY_SHARE * options.time_limit_s
+    budget = Budget(deadline, workers, options.seed, clock=clock)
+    return replace(front, uncertainty=assess(problem, front, options.cost_uncertainty, budget))
 
 
 def _front(search: _Search, preference: Preference, steps: tuple[PreferenceStep, ...], begin: float) -> Front:

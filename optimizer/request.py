@@ -35,7 +35,7 @@ from optimizer.sensitivity import Sensitivity, load_sensitivity
 from optimizer.solve import Progress, SolveOptions, check_options, solve
 from optimizer.start import load_start
 from optimizer.timeline import steady_state
-from optimizer.uncertainty import uncertainty_words
+from optimizer.uncertainty_words import uncertainty_words
 
 __all__ = [
     "ResultFiles",

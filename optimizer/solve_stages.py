@@ -27,7 +27,7 @@ from optimizer.search.pruning import safe_domains, simple_bound
 from optimizer.search.replication import inherited, prove_step, replicate
 from optimizer.solve_options import SolveOptions
 from optimizer.start import seed_pool
-from optimizer.uncertainty import assess
+from optimizer.uncertainty import UNCERTAINTY_SHARE, assess
 
 __all__ = ["Run"]
 
@@ -44,7 +44,6 @@ _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
-_UNCERTAINTY_SHARE = 0.5
 _NEAR = 1.25
 """How near to their bounds the plans of a start make the search for first plans superfluous."""
 _ORDER_SHARE = 0.6
@@ -254,7 +253,7 @@ class Run:
             self.bounds["throughput"] = replace(bound, deterministic_s=round(self.clock.used_s - used_s, 6))
 
     def with_uncertainty(self, front: Front, share: float) -> Front:
-        budget = self._budget(_UNCERTAINTY_SHARE * self.options.time_limit_s)
+        budget = self._budget(UNCERTAINTY_SHARE * self.options.time_limit_s)
         return replace(front, uncertainty=assess(self.problem, front, share, budget))
 
     def none_found(self) -> Infeasible | NothingFound:

@@ -11,7 +11,12 @@ keep memory, boards and restrictions; limits on figures bind neither them nor th
 regret exceeds (1 + u) / (1 - u) * value / bound - 1. For the period more is known. Let w be the loads of the plan's
 resources, raised to (1 - u) / (1 + u) of its period, and k the period of its event graph with every duration divided
 by the w of its resource: in every scenario f the period is at most k * max(f * w). A load f * w over the optimum is
-largest where its own factor is high and all others are low, and the optimum there is bounded by solving.
+largest where its own factor is high and all others are low, and the optimum there is bounded by solving. For all
+three the factors of the resources that the plan uses are parted into boxes (see ``regret_boxes``), those of all others
+are low: they do not touch the plan, and others gain most. Bounds that are quick to find hold at the corners.
+
+With a rate the other plans are those that keep it at the costs as given, and energy counts its interval. With several
+precisions a processor the other plans may have any of them.
 """
 
 from __future__ import annotations
@@ -22,68 +27,38 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.costs import BoundaryCost, CostTable, LinkCost, OperatorCost
+from boards.board import Link
+from optimizer.cost_factors import Factors, scaled, unlimited
 from optimizer.cycle_ratio import maximum_cycle_ratio
 from optimizer.evaluate import Schedule, data_arcs, depth_arcs, evaluate_batch, order_arcs
 from optimizer.events import build_events
 from optimizer.objectives import objective_values
 from optimizer.plan import Flip, Front, Plan, Regret, Uncertainty
+from optimizer.precision import energy_is_relaxed, open_choice, relaxed, settled
 from optimizer.problem import Problem
+from optimizer.regret_boxes import worst_ratio
 from optimizer.search.cpsat import Budget, prove
+from optimizer.search.energy_bound import energy_bound
+from optimizer.search.fluid import fluid_bound_s
+from optimizer.search.latency_bound import latency_bound
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Pool, assignment_of
 from optimizer.search.pruning import simple_bound
 
-__all__ = ["assess", "scaled", "uncertainty_words"]
+__all__ = ["UNCERTAINTY_SHARE", "assess"]
 
+UNCERTAINTY_SHARE = 0.5
+"""Of the time limit once more, for what follows from costs that are off."""
 _UNCERTAIN = ("throughput", "latency", "energy")
 _MAX_PAIRS = 300
 """Pairs of plans looked at closely; of a larger number the rest is open."""
 _ROUNDING = 1e-9
 _MAX_ALTERNATIVES = 20
-
-Factors = Mapping[str, float]
-"""By processor key and medium."""
-
-
-def scaled(problem: Problem, factors: Factors) -> Problem:
-    """The problem with every processor's and every medium's costs multiplied, and without limits on figures."""
-    costs = problem.costs
-    operators = {
-        key: OperatorCost(c.time_s * factors[key[1]], c.energy_j * factors[key[1]], c.provenance)
-        for key, c in costs.operators.items()
-        if key[1] in factors
-    }
-    boundaries = {
-        key: BoundaryCost(b.s_per_byte * factors[key], b.segment_s * factors[key], b.provenance)
-        for key, b in costs.boundaries.items()
-        if key in factors
-    }
-    links = {
-        link.name: LinkCost(
-            link.bandwidth_bytes_per_s / factors[link.medium],
-            link.setup_s * factors[link.medium],
-            link.latency_s * factors[link.medium],
-            link.send_s_per_byte * factors[link.medium],
-            link.receive_s_per_byte * factors[link.medium],
-            "scaled",
-        )
-        for link in problem.links
-    }
-    return replace(_unlimited(problem), costs=CostTable(operators, boundaries, links, costs.model_sha256))
-
-
-def _unlimited(problem: Problem) -> Problem:
-    limits = replace(
-        problem.limits,
-        max_latency_s=None,
-        min_throughput_per_s=None,
-        max_energy_j=None,
-        max_link_bytes=None,
-        max_accuracy_loss=None,
-    )
-    return replace(problem, limits=limits)
+_BOX_SHARE = 0.5
+"""Share of the time left for the boxes of one objective."""
+_BOUND_S = 0.2
+"""Seconds for the least energy at one corner."""
 
 
 def assess(problem: Problem, front: Front, share: float, budget: Budget) -> Uncertainty:
@@ -121,26 +96,50 @@ class _Assessment:
             *dict.fromkeys(link.medium for link in problem.links),
         ]
         self.chosen = front.plans[front.chosen]
-        self._problems: dict[frozenset[str], Problem] = {}
+        self.chooses = open_choice(problem.precision_choices)
+        self._problems: dict[tuple[frozenset[str], tuple[str, ...]], Problem] = {}
 
-    def scenario(self, high: frozenset[str]) -> Problem:
+    def factors(self, high: frozenset[str]) -> dict[str, float]:
         """These resources at the high end, all others at the low end."""
-        if high not in self._problems:
-            factors = {r: self.high if r in high else self.low for r in self.resources}
-            self._problems[high] = scaled(self.problem, factors)
-        return self._problems[high]
+        return {r: self.high if r in high else self.low for r in self.resources}
+
+    def at_precisions_of(self, plan: Plan) -> Problem:
+        return settled(self.problem, plan) if self.chooses else self.problem
+
+    def scenario(self, high: frozenset[str], plan: Plan) -> Problem:
+        """With ``factors``, at the precisions of a plan."""
+        base = self.at_precisions_of(plan)
+        key = (high, base.precisions)
+        if key not in self._problems:
+            self._problems[key] = scaled(base, self.factors(high))
+        return self._problems[key]
+
+    def easier(self, factors: Factors, objective: str) -> Problem:
+        """A problem whose bounds hold in a scenario for all plans of any allowed precision."""
+        problem = scaled(self.problem, factors)
+        if objective != "energy":
+            problem = replace(problem, limits=replace(problem.limits, rate_per_s=None))
+        return relaxed(problem, problem.precision_choices) if self.chooses else problem
 
     def values(self, high: frozenset[str], plans: Sequence[Plan], objective: str) -> list[float]:
-        scores = evaluate_batch(self.scenario(high), [Schedule.of(p) for p in plans])
-        return [objective_values(s, [objective])[0] for s in scores]
+        found = [0.0] * len(plans)
+        by_problem: dict[int, tuple[Problem, list[int]]] = {}
+        for i, plan in enumerate(plans):
+            problem = self.scenario(high, plan)
+            by_problem.setdefault(id(problem), (problem, []))[1].append(i)
+        for problem, rows in by_problem.values():
+            for i, score in zip(rows, evaluate_batch(problem, [Schedule.of(plans[i]) for i in rows]), strict=True):
+                found[i] = objective_values(score, [objective])[0]
+        return found
 
     def regret(self, objective: str) -> Regret:
         trials = {frozenset((r,)) for r in self._busy(self.chosen)} if objective == "throughput" else set()
         trials |= {_dearer(self.chosen, other) for other in self.front.plans[:_MAX_ALTERNATIVES]}
         worst, where = 0.0, frozenset[str]()
         for high in sorted(trials, key=sorted):
-            pool = self._pool(high)
-            found = self.values(high, [self.chosen], objective)[0] / max(pool.best_value(objective), 1e-300) - 1
+            value, *others = self.values(high, [self.chosen, *self.front.plans[:_MAX_ALTERNATIVES]], objective)
+            least = min(self._pool(high).best_value(objective), *others)
+            found = value / max(least, 1e-300) - 1
             if found > worst:
                 worst, where = found, high
         at_most, method = self._at_most(objective)
@@ -152,10 +151,14 @@ class _Assessment:
         return [r for r, load in plan.score.occupancy_s.items() if load > floor]
 
     def _pool(self, high: frozenset[str]) -> Pool:
-        """Plans for a scenario: the front's, and cuts along an order."""
-        pool = Pool(self.scenario(high), tuple(o for o in self.front.certificates if o in _UNCERTAIN))
+        """Plans for a scenario at the chosen plan's precisions: the front's, anew as well, and cuts along an order."""
+        problem = self.scenario(high, self.chosen)
+        pool = Pool(problem, tuple(o for o in self.front.certificates if o in _UNCERTAIN))
         for plan in self.front.plans[:_MAX_ALTERNATIVES]:
-            pool.score(assignment_of(self.problem, plan))
+            if self.at_precisions_of(plan).precisions == problem.precisions:
+                pool.add(plan)
+                if not any(s.replicas for s in plan.segments):
+                    pool.score(assignment_of(self.problem, plan))
         for assignment in order_dp_candidates(pool.problem, pool.objectives):
             pool.score(assignment)
         return pool
@@ -173,29 +176,72 @@ class _Assessment:
             return None, "nothing is proven"
         value = objective_values(self.chosen.score, [objective])[0]
         simple = self.high / self.low * value / least - 1
+        boxes = self._over_boxes(objective, least) - 1
+        worst, method = min(
+            (simple, "every cost at its worst for the plan, at its best for all others"),
+            (boxes, "boxes of factors, the plan at the upper corner over bounds at the lower"),
+        )
+        worst *= 1 + _ROUNDING
         loads = self._loads(self.chosen) if objective == "throughput" else None
         if loads is None:
-            return simple * (1 + _ROUNDING), "every cost at its worst for the plan, at its best for all others"
+            return max(0.0, worst), method
         ratios = [loads.excess * value / least]
         for done, (resource, weight) in enumerate(loads.weights.items()):
             bound = max(self.low * least, self._period_bound(frozenset((resource,)), len(loads.weights) - done))
             ratios.append(loads.excess * self.high * weight / bound)
-        return max(0.0, min(simple, max(ratios) - 1)) * (1 + _ROUNDING), "each busy resource at its worst, solved anew"
+        if max(ratios) - 1 < worst:
+            worst, method = (max(ratios) - 1) * (1 + _ROUNDING), "each busy resource at its worst, solved anew"
+        return max(0.0, worst), method
+
+    def _over_boxes(self, objective: str, least: float) -> float:
+        """No scenario has a larger ratio of the plan's value to the least of any plan."""
+        weights = {h.medium: 0.0 for h in self._hops(self.chosen)}
+        weights |= {r: load for r, load in self.chosen.score.occupancy_s.items() if load > 0}
+        base = self.at_precisions_of(self.chosen)
+        until = self.budget.clock.now() + _BOX_SHARE * self.budget.left_s
+        low = dict.fromkeys(self.resources, self.low)
+
+        def value(factors: Factors) -> float:
+            (score,) = evaluate_batch(scaled(base, {**low, **factors}), [Schedule.of(self.chosen)])
+            return objective_values(score, [objective])[0]
+
+        def bound(factors: Factors) -> float:
+            every = {**low, **factors}
+            return max(min(every.values()) * least, self._quick(self.easier(every, objective), objective))
+
+        def time_left() -> bool:
+            return not self.budget.clock.deterministic and self.budget.clock.now() < until
+
+        return worst_ratio(value, bound, weights, (self.low, self.high), time_left)
+
+    def _quick(self, problem: Problem, objective: str) -> float:
+        """A bound on what any plan of a scenario has, found without a search."""
+        if objective == "throughput":
+            return fluid_bound_s(problem)
+        known = simple_bound(problem, objective)
+        if objective == "latency":
+            found = latency_bound(problem)
+            return known if found is None else max(known, found.bound_s)
+        if problem.replicate:
+            return known  # a frame may take a processor for longer than the period
+        until = math.inf if self.budget.clock.deterministic else time.monotonic() + _BOUND_S
+        joules = energy_bound(problem, fluid_bound_s(problem), math.inf, until)
+        return known if joules is None else max(known, joules)
 
     def _least(self, objective: str) -> float:
         """A lower bound on the objective over the plans that a scenario leaves, for the costs as given."""
-        free = _unlimited(self.problem)
+        free = unlimited(self.problem)
         certificate = self.front.certificates[objective]
         if free.limits == self.problem.limits and certificate.bound is not None:
             return certificate.bound
-        return simple_bound(free, objective)
+        return simple_bound(relaxed(free, free.precision_choices) if self.chooses else free, objective)
 
     def _scales(self, objective: str) -> bool:
-        """Whether the objective grows with every factor and scales with all of them."""
-        if self.problem.limits.rate_per_s is not None:
-            return False
+        """Whether the objective grows with every factor, and by no larger a share than the factors."""
         if objective != "energy":
             return True
+        if self.chooses:
+            return energy_is_relaxed(self.problem)
         tables = self.problem.tables
         idle = [ref.processor.idle_power_w for ref in self.problem.processors]
         return (
@@ -204,11 +250,13 @@ class _Assessment:
             and all(link.overlap for link in self.problem.links)
         )
 
+    def _hops(self, plan: Plan) -> list[Link]:
+        """The links that a plan uses."""
+        return [self.problem.link_by_name[name] for name in {h.link for t in plan.transfers for h in t.hops}]
+
     def _loads(self, plan: Plan) -> _Loads | None:
         """None where work on one resource has the factor of another, or replicas take turns."""
-        used = {h.link for t in plan.transfers for h in t.hops}
-        links = [self.problem.link_by_name[name] for name in used]
-        if any(not x.overlap or x.send_s_per_byte or x.receive_s_per_byte for x in links):
+        if any(not x.overlap or x.send_s_per_byte or x.receive_s_per_byte for x in self._hops(plan)):
             return None
         if any(s.replicas for s in plan.segments):
             return None
@@ -216,7 +264,7 @@ class _Assessment:
         weight = {r: max(load, floor) for r, load in plan.score.occupancy_s.items()}
         if floor <= 0:
             return None
-        events = build_events(self.problem, plan.segments, plan.transfers)
+        events = build_events(self.at_precisions_of(plan), plan.segments, plan.transfers)
         per = [weight.get(names[0], floor) for names in events.resources]
         shrunk = replace(
             events,
@@ -232,12 +280,14 @@ class _Assessment:
 
     def _period_bound(self, high: frozenset[str], of: int) -> float:
         """A proven bound on the period in a scenario."""
-        problem = self.scenario(high)
+        problem = self.easier(self.factors(high), "throughput")
         seconds = self.budget.left_s / of
         known = simple_bound(problem, "throughput")
         if seconds <= 0 or problem.replicate:
             return known
-        pool = self._pool(high)
+        pool = Pool(problem, ("throughput",))
+        for assignment in order_dp_candidates(problem, ("throughput",)):
+            pool.score(assignment)
         budget = replace(self.budget, deadline=self.budget.clock.now() + seconds)
         bound = prove_period(pool, budget)
         if bound is None and fits_cpsat(problem):
@@ -295,29 +345,3 @@ def _by_closeness(order: Sequence[int], value: Sequence[float]) -> Iterator[tupl
         return value[pair[1]] / value[pair[0]] if value[pair[0]] > 0 else math.inf
 
     yield from sorted(itertools.combinations(order, 2), key=ratio)
-
-
-def uncertainty_words(found: Uncertainty) -> Iterator[str]:
-    """What was found, a sentence a line."""
-    share = f"{100 * found.share:g} %"
-    for r in found.regrets:
-        bound = "without a proven bound" if r.at_most is None else f"proven at most {_percent(r.at_most)}"
-        yield (
-            f"Costs within {share}: regret in {r.objective} {bound}; "
-            f"found {_percent(r.attained)} ({r.scenario}; {r.method})."
-        )
-    pairs = len(found.flips) + found.firm_pairs + found.open_pairs
-    if found.flips:
-        first = found.flips[0]
-        yield (
-            f"The ranking of {len(found.flips)} of {pairs} pairs of plans can turn round, for example plan "
-            f"{first.worse} beats plan {first.better} in {first.objective} with {first.scenario}."
-        )
-    elif found.open_pairs == 0:
-        yield f"The ranking of all {pairs} pairs of plans of the front survives: proven."
-    if found.open_pairs:
-        yield f"For {found.open_pairs} of {pairs} pairs no such case was found, and none is ruled out."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

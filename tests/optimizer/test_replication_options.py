@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from optimizer.cost_factors import scaled
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.objectives import objective_values
 from optimizer.plan import Front, Plan
@@ -21,7 +22,7 @@ from optimizer.search.cpsat import Budget
 from optimizer.search.pool import Pool, dominates
 from optimizer.search.replication_chain import proves_impossible
 from optimizer.solve import SolveOptions, solve
-from optimizer.uncertainty import assess, scaled
+from optimizer.uncertainty import assess
 from optimizer.verify import verify
 from tests.optimizer.replica_brute import all_plans
 from tests.optimizer.test_replicas import alike_problem, pipeline

@@ -16,19 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from optimizer.cost_factors import scaled
 from optimizer.evaluate import Schedule, evaluate
 from optimizer.objectives import objective_values
 from optimizer.plan import Front
+from optimizer.precision import at_precisions, settled
 from optimizer.problem import Limits, Problem
 from optimizer.report_terminal import solve_table
 from optimizer.request import SolveRequest, report_data, solve_request, write_results
 from optimizer.search.cpsat import Budget
 from optimizer.search.pool import Pool
 from optimizer.solve import SolveOptions, solve
-from optimizer.uncertainty import assess, scaled, uncertainty_words
+from optimizer.uncertainty import assess
+from optimizer.uncertainty_words import uncertainty_words
 from tests.optimizer.builders import random_problem
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model
+from tests.optimizer.precision_samples import mixed_problem
 
 SEEDS = st.integers(0, 10**6)
 KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
@@ -116,12 +120,60 @@ def test_a_scenario_multiplies_what_it_names_and_drops_limits_on_figures() -> No
     assert score.latency_s == pytest.approx(2 * plan.score.latency_s)
 
 
-def test_at_a_rate_nothing_is_claimed_to_be_proven() -> None:
-    free = random_problem(4, n=5, k=2)
-    front = front_of(free, "throughput")
-    problem = replace(free, limits=Limits(rate_per_s=0.5 / front.certificates["throughput"].value))
-    (regret,) = assess(problem, front_of(problem, "energy"), 0.1, Budget(time.monotonic() + 5, 1, 0)).regrets
-    assert regret.at_most is None
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(KINDS),
+    prefer=st.sampled_from(["throughput", "latency", "energy"]),
+    over=st.sampled_from([1.05, 2.0, 4.0]),
+)
+def test_at_a_rate_no_scenario_is_worse_than_said(seed: int, kind: str, prefer: str, over: float) -> None:
+    """The other plans are those that keep the rate at the costs as given, be they late in the scenario."""
+    free = random_problem(seed, n=4, k=2, kind=kind)
+    best_s = brute_force(free).best_value("throughput")
+    problem = replace(free, limits=Limits(rate_per_s=1 / (over * best_s)))
+    front = front_of(problem, prefer)
+    (regret,) = assess(problem, front, 0.2, Budget(time.monotonic() + 5, 1, 0)).regrets
+    assert regret.at_most is not None or (prefer, kind) == ("energy", "polled")
+    plans = [front.plans[front.chosen], *brute_force(problem).feasible()]
+    rng = random.Random(seed)
+    for _ in range(12):
+        now = scaled(problem, some_factors(problem, 0.2, rng))
+        value, *others = (objective_values(evaluate(now, Schedule.of(p)), [prefer])[0] for p in plans)
+        if regret.at_most is not None:
+            assert value / min(others) - 1 <= regret.at_most + 1e-6
+
+
+def test_boxes_say_less_than_every_cost_at_its_worst() -> None:
+    problem = random_problem(4, n=6, k=2)
+    for prefer in ("latency", "energy"):
+        front = front_of(problem, prefer)
+        (regret,) = assess(problem, front, 0.1, Budget(time.monotonic() + 20, 1, 0)).regrets
+        assert regret.at_most is not None
+        gap = front.certificates[prefer].gap or 0.0
+        assert regret.attained <= regret.at_most < 1.1 / 0.9 / (1 - gap) - 1 - 1e-3
+
+
+@pytest.mark.parametrize("prefer", ["throughput", "energy"])
+def test_with_several_precisions_the_others_may_have_any(prefer: str) -> None:
+    problem = mixed_problem(5, n=4, k=2, precisions="both")
+    problem = replace(problem, precisions_allowed={ref.key: ("fp32", "int8") for ref in problem.processors})
+    options = SolveOptions(prefer=prefer, time_limit_s=10.0, workers=1, cost_uncertainty=0.2)
+    front = solve(problem, options)
+    assert isinstance(front, Front)
+    assert front.uncertainty is not None
+    (regret,) = front.uncertainty.regrets
+    assert regret.at_most is not None
+    assert regret.attained <= regret.at_most + 1e-6
+    chosen = front.plans[front.chosen]
+    rng = random.Random(1)
+    for _ in range(6):
+        factors = some_factors(problem, 0.2, rng)
+        now = scaled(settled(problem, chosen), factors)
+        value = objective_values(evaluate(now, Schedule.of(chosen)), [prefer])[0]
+        for vector in itertools.product(("fp32", "int8"), repeat=2):
+            least = brute_force(scaled(at_precisions(problem, vector), factors)).best_value(prefer)
+            assert value / least - 1 <= regret.at_most + 1e-6
 
 
 @pytest.mark.parametrize("prefer", ["throughput", "knee"])
