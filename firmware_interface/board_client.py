@@ -34,6 +34,8 @@ class Written:
     """Where the transfer went on; the image's size when the board had it already."""
     sent_bytes: int
     """Image bytes sent, those sent twice counted twice."""
+    transfer_s: float
+    """From the first byte of data to the last acknowledgement; erasing, hashing and reading back are apart."""
 
 
 class BoardClient:
@@ -133,14 +135,16 @@ class BoardClient:
         begin_s = TIMEOUT_S + 2 * sectors * memory.erase_ms / 1000
         request = b.SlotBegin(len(image), digest)
         state = self.line.call(request, b.SlotState, "slot erase", timeout_s=begin_s)
-        sent = 0
+        sent, transfer_s = 0, 0.0
         if state.state != b.SlotPhase.VALID:
+            began = time.monotonic()
             sent = self._send_data(image, state.next, memory.write_unit, stall_s, progress)
+            transfer_s = time.monotonic() - began
             self.line.call(b.SlotCommit(), b.SlotState, "slot commit", timeout_s=self._hashing_s(len(image)))
         stored = self.digest()
         if stored.sha256 != digest or stored.size != len(image):
             raise RemoteError("HASH_MISMATCH", f"read back {stored.sha256.hex()}, expected {digest.hex()}")
-        return Written(digest, state.next, sent)
+        return Written(digest, state.next, sent, transfer_s)
 
     def digest(self) -> b.SlotDigest:
         """Hash of the slot's bytes, read anew by the board."""
@@ -151,9 +155,7 @@ class BoardClient:
     def _hashing_s(size_bytes: int) -> float:
         return 6.0 + 2 * size_bytes / HASH_BYTES_PER_S
 
-    def _send_data(
-        self, image: bytes, acked: int, unit: int, stall_s: float, progress: Callable[[int], None]
-    ) -> int:
+    def _send_data(self, image: bytes, acked: int, unit: int, stall_s: float, progress: Callable[[int], None]) -> int:
         """Go-back-N over SLOT_DATA; returns the bytes sent."""
         facts = self.facts()
         chunk = (facts.max_payload - 4) // unit * unit
