@@ -101,7 +101,9 @@ class Runtime:
     kernels: Mapping[str, Kernel]
     operators: Mapping[str, Coverage]
     overwriting: frozenset[str]
-    """Operators whose result may overwrite an input of its shape that nobody needs any more."""
+    """Operators whose result may overwrite an input of its shape that nobody needs any more, where all their records
+    are of ``elementwise`` kernels."""
+    elementwise: frozenset[str]
     views: frozenset[str]
     """Operators whose result is their input where both are stored alike."""
     limited: frozenset[str]
@@ -170,6 +172,7 @@ def _runtime(data: Any) -> Runtime:
         kernels={n: Kernel(int(k["record"]), parse_formula(k["scratch"])) for n, k in data["kernels"].items()},
         operators={n: _coverage(c) for n, c in data["operators"].items()},
         overwriting=frozenset(data["overwriting"]),
+        elementwise=frozenset(data["elementwise"]),
         views=frozenset(data["views"]),
         limited=frozenset(data["limited"]),
         firmware={n: Firmware(*(int(f[key]) for key in _FIRMWARE_KEYS)) for n, f in data["firmware"].items()},

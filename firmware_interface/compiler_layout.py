@@ -80,7 +80,8 @@ def may_share(step: Step, source: Stored, last: int, at: int) -> bool:
     if is_view(step):
         return last == at or is_rename(step)
     overwriting = step.op_type in _OVERWRITING or (step.integer and step.op_type in _OVERWRITING_INT8)
-    return overwriting and source.tensor.shape == out.shape and last == at
+    by_channel = step.op_type in ("Add", "Mul") and len(step.stored()) == 1  # a convolution: not in place
+    return overwriting and not by_channel and source.tensor.shape == out.shape and last == at
 
 
 def _shared(steps: Steps, found: list[Buffer], offsets: Mapping[str, int] | None) -> tuple[dict[str, str], Spans]:

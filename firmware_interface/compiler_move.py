@@ -267,11 +267,13 @@ def _nearest(step: Step, before: int, after: int, scale: float) -> list[int]:
     rounding = step.attributes.get("nearest_mode", b"round_prefer_floor").decode()
     if step.op_type == "Upsample":
         transform, rounding = "asymmetric", "floor"
+    one = np.float32(scale)  # as ONNX Runtime computes, which matters where x / scale is nearly whole
+    half = np.float32(0.5)
     transforms: dict[str, Callable[[int], float]] = {
-        "half_pixel": lambda x: (x + 0.5) / scale - 0.5,
-        "pytorch_half_pixel": lambda x: (x + 0.5) / scale - 0.5 if after > 1 else 0.0,
-        "align_corners": lambda x: x * (before - 1) / (after - 1) if after > 1 else 0.0,
-        "asymmetric": lambda x: x / scale,
+        "half_pixel": lambda x: float((np.float32(x) + half) / one - half),
+        "pytorch_half_pixel": lambda x: float((np.float32(x) + half) / one - half) if after > 1 else 0.0,
+        "align_corners": lambda x: float(np.float32(x * (before - 1)) / np.float32(after - 1)) if after > 1 else 0.0,
+        "asymmetric": lambda x: float(np.float32(x) / one),
     }
     roundings: dict[str, Callable[[float], int]] = {
         "round_prefer_floor": lambda x: math.ceil(x - 0.5),

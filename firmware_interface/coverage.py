@@ -14,7 +14,17 @@ from firmware_interface.compiler_i8 import FUNCTIONS
 from firmware_interface.compiler_move import RESHAPES
 from firmware_interface.records import Kernel
 
-__all__ = ["FIGURES", "LIMITED_KERNELS", "OPERATORS", "OVERWRITING", "SCRATCH", "VIEWS", "Case", "Coverage"]
+__all__ = [
+    "ELEMENTWISE",
+    "FIGURES",
+    "LIMITED_KERNELS",
+    "OPERATORS",
+    "OVERWRITING",
+    "SCRATCH",
+    "VIEWS",
+    "Case",
+    "Coverage",
+]
 
 FIGURES: Mapping[str, str] = {
     "axes": "of the first activation",
@@ -79,7 +89,9 @@ LIMITED_KERNELS = ("CONV_F32", "DEPTHWISE_F32", "AVERAGE_POOL_F32", "MAX_POOL_F3
 """Kernels whose record takes in a Relu or Clip behind it, which then has none of its own."""
 OVERWRITING = ("Add", "Mul", "Relu", "Clip", "Sigmoid", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Tanh", "Erf",
                "Abs", "Neg")  # fmt: skip
-"""Operators whose result may lie where an input of its shape lay that nobody needs any more."""
+"""Operators whose result may lie where an input of its shape lay that nobody needs any more, where all their records
+are of these kernels:"""
+ELEMENTWISE = ("ADD_I8", "MUL_I8", "TABLE_I8", "ADD_F32", "MUL_F32", "UNARY_F32")
 VIEWS = tuple(RESHAPES)
 """Operators whose result is the input itself where the board stores both alike."""
 
@@ -185,7 +197,7 @@ OPERATORS: Mapping[str, Coverage] = {
     "Transpose": _moved("at one scale", {"MOVE": "1"}),
     "Concat": _moved("activations at one scale", {"MOVE": "activations"}),
     "Slice": _moved("constant bounds, at one scale", {"MOVE": "1"}),
-    "Split": _moved("at one scale", {"MOVE": "outputs"}),
+    "Split": Coverage("float32", float32=(Case("plain and constant", {"MOVE": "outputs"}),)),
     "Pad": _moved("constant padding of zero or more, at one scale", {"FILL": "1", "MOVE": "1"}),
     **dict.fromkeys(
         ("Resize", "Upsample"),

@@ -102,7 +102,7 @@ def _needs(op: Operator, runtime: Runtime, precision: str) -> Needs | None:
         takes_limits=bool(kernels) and kernels.keys() <= runtime.limited,
         folds=kind == "float32" and op.op_type in _FOLDED,
         renames=view and not kernels,
-        overwrites=op.op_type in runtime.overwriting or (view and bool(kernels)),
+        overwrites=(op.op_type in runtime.overwriting or view) and kernels.keys() <= runtime.elementwise,
     )
 
 

@@ -108,7 +108,7 @@ class _Reader:
     def _fill(self, precision: str) -> None:
         kind = self.node.op_type
         source, target = self._shape(self.activations[0].tensor), self._shape(self.unit.outputs[0])
-        others = self.operands[1:] if kind != "Concat" else self.operands
+        others = [o for o in self.operands if o is not self.activations[0] or kind == "Concat"]
         self.figures |= {
             "axes": len(source),
             "batch": source[0] if len(source) == 4 else 1,
@@ -134,6 +134,8 @@ class _Reader:
             channels = stored_shape(target)[-1] if target else 1
             pixels = math.prod(target) // max(channels, 1)
             self._point(pixels, channels, channels)
+        if kind in ("Resize", "Upsample") and len(source) == len(target) == 4:
+            self._set(height=source[2], width=source[3], out_height=target[2], out_width=target[3])
         if precision == "float32" and any(o.quantized and o.constant for o in self.operands):
             self.figures["constant"] = 0
         self._plain(source, target)

@@ -56,6 +56,7 @@ def describe() -> dict[str, Any]:
         "image": {"header": HEADER_BYTES, "tensor": TENSOR_ENTRY},
         "arena": {"alignment": ALIGNMENT, "block": BLOCK, "record": RECORD_RAM, "weights": BLOB_ALIGNMENT},
         "overwriting": list(coverage.OVERWRITING),
+        "elementwise": list(coverage.ELEMENTWISE),
         "views": list(coverage.VIEWS),
         "limited": list(coverage.LIMITED_KERNELS),
         "kernels": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def row_of(board: Board, count: int) -> System:
     return System("row", tuple(replace(board, name=n) for n in names), tuple(links), names[0], names[-1])
 
 
-def planned(model: str, board: Board, count: int = 1) -> Planned:
+def planned(model: str | Path, board: Board, count: int = 1) -> Planned:
     """The network over that many boards, with about as much of the image on each; whether it fits is not looked at."""
     prepared = prepare(load_onnx(model))
     system = row_of(board, count)
@@ -64,7 +65,7 @@ def planned(model: str, board: Board, count: int = 1) -> Planned:
     problem = Problem(graph, system, roofline_costs(graph, system))
     sizes = code_bytes(graph, problem.small_processors[0])
     before = np.cumsum([sum(sizes[i] for i in op.initializers) for op in graph.operators])
-    plan = Pool(problem).score((before - 1) * count // before[-1])
+    plan = Pool(problem).score(np.maximum(before - 1, 0) * count // max(int(before[-1]), 1))
     assert plan is not None
     plan = with_arenas(problem, plan)
     return Planned(
