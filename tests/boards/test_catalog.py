@@ -43,6 +43,7 @@ MEDIA = (
     "spi",
     "uart",
     "uart-115200",
+    "uart-38400",
     "usb2",
     "wifi-4",
     "wifi-5",

@@ -20,7 +20,7 @@ from tests.needs import needs_program
 
 def test_a_row_is_wired_as_a_row() -> None:
     wires = wires_of(load_system("mcu-emulated"))
-    assert wires == (LabWire(("head", "middle"), (2, 1), 115200), LabWire(("middle", "tail"), (2, 1), 115200))
+    assert wires == (LabWire(("head", "middle"), (2, 1), 38400), LabWire(("middle", "tail"), (2, 1), 38400))
 
 
 def test_what_finds_no_uart_goes_through_the_host() -> None:

@@ -77,8 +77,12 @@ static void cmsdk_send_held(uint8_t port) {
     struct cmsdk_line *line = &cmsdk_lines[port];
     cmsdk_wait(line->count * line->byte_ticks);
     for (uint32_t i = 0; i < line->count; i++) {
-        /* A peer that reads nothing for so long loses bytes, which the protocol sees. */
-        for (uint32_t tries = 0; cmsdk_full(port) && tries < 1000u; tries++) cmsdk_wait(line->byte_ticks);
+        /* A peer that reads nothing for seconds loses bytes, which the protocol sees. Not sooner: a guest that makes up
+         * for lost time is far ahead of the wall's clock, and the peer's emulator is not. */
+        for (uint32_t tries = 0; cmsdk_full(port) && tries < 30000u; tries++) {
+            port_watchdog_feed();
+            cmsdk_wait(line->byte_ticks);
+        }
         REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = line->held[i];
     }
     line->count = 0;
