@@ -22,6 +22,7 @@ __all__ = ["McuDeployment", "deploy_mcus"]
 
 Tell = Callable[[str], None]
 PART_HEAD_BYTES = 8
+EMULATED_HOST_BAUD = 921_600
 FILL_TIMEOUT_S = 60.0  # a window of the largest tensors at the lowest rate
 _TURN_S = 0.005
 
@@ -131,29 +132,37 @@ class McuDeployment:
                 link.turn(time.monotonic() + _TURN_S)
         self._forward()
 
+    @property
+    def hands_on(self) -> bool:
+        """Whether something goes from board to board through the host, which must then `turn`."""
+        return bool(self._handed_on())
+
+    def _handed_on(self) -> dict[int, tuple[str, list[str]]]:
+        """By tensor that goes through the host: the board it comes from, those it goes to."""
+        entering = set(self.bundle.inputs)
+        found: dict[int, tuple[str, list[str]]] = {}
+        for giver, routes in self._routes.items():
+            for tensor in routes.to_host:
+                takers = [
+                    name
+                    for name, other in self._routes.items()
+                    if tensor in other.from_host and not (tensor in entering and name == self.bundle.source)
+                ]
+                if takers:
+                    found[tensor] = (giver, takers)
+        return found
+
     def _forward(self) -> None:
-        for tensor in self.bundle.tensors:
-            takers = self._takers(tensor)
-            giver = next((n for n, r in self._routes.items() if tensor.id in r.to_host), None)
-            if not takers or giver is None:
-                continue
+        for tensor, (giver, takers) in self._handed_on().items():
             with self.boards[giver].phase("through the host"):
-                while all(self.links[name].has_room(tensor.id) for name in takers):
-                    data = self.links[giver].take(tensor.id)
+                while all(self.links[name].has_room(tensor) for name in takers):
+                    data = self.links[giver].take(tensor)
                     if data is None:
                         break
                     for name in takers:
-                        self.links[name].put(tensor.id, data)
-                # The host adds no buffers: a frame is used up when it is on the boards behind.
-                self.links[giver].release(tensor.id, min(self.links[name].credit(tensor.id) for name in takers))
-
-    def _takers(self, tensor: BundleTensor) -> list[str]:
-        """Boards that get a tensor of another board through the host."""
-        return [
-            name
-            for name, routes in self._routes.items()
-            if tensor.id in routes.from_host and not (tensor.producer is None and name == self.bundle.source)
-        ]
+                        self.links[name].put(tensor, data)
+                # The host adds no buffers: a frame is used up when it is so on the boards behind.
+                self.links[giver].release(tensor, min(self.links[name].credit(tensor) for name in takers))
 
     def statistics(self, phase: str) -> dict[str, BoardStatistics]:
         """Counters of all boards. Raises DeviceError when one is lost or was reset."""
@@ -171,11 +180,20 @@ def deploy_mcus(
             tell(f"connecting to {name}")
             boards[name] = stack.enter_context(connect_mcu(lab, name))
         images, _ = flash_boards(bundle, lab, boards, tell=tell, progress=progress)
+        if lab.emulated:
+            _quicken(boards)
         deployment = McuDeployment(bundle, lab, boards, images)
         try:
             yield deployment
         finally:
             _let_go(boards)
+
+
+def _quicken(boards: Mapping[str, SerialMcu]) -> None:
+    """Answers take less of an emulated board's time; its line has no rate that the next session could miss."""
+    for board in boards.values():
+        with board.phase("change of baud"):
+            board.client.set_baud(EMULATED_HOST_BAUD)
 
 
 def _let_go(boards: Mapping[str, SerialMcu]) -> None:

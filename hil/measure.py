@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,12 @@ from hil.deploy import Deployment, Progress, Settings, deploy
 from hil.deploy_bundle import open_bundle
 from hil.errors import DeviceError, DeviceTimeoutError, MeasurementAbortedError
 from hil.lab_types import Lab
-from hil.measure_figures import Snapshot, figures
+from hil.mcu_deploy import deploy_mcus
+from hil.mcu_images import mcu_boards
+from hil.mcu_measure import MAX_DRIFT, McuMeasurement
+from hil.measure_figures import Figures, Snapshot, figures
 from hil.measurement import LatencyFigures, Measurement, latency_figures, save_measurement
+from hil.targets.target import Identity
 from optimizer.split_manifest import Bundle
 
 __all__ = ["MIN_WINDOWS", "Plan", "measure", "random_stimuli"]
@@ -93,13 +98,13 @@ def measure(
     """
     plan = Plan.of(windows, window_s, warmup_s, latency_frames, quick)
     bundle = open_bundle(bundle_dir)
-    session = _Session(bundle, lab, plan, stall_s, progress)
     stimuli = inputs if inputs is not None else random_stimuli(bundle)
+    kind = _McuSession if len(mcu_boards(bundle, lab)) == len(bundle.boards) else _AgentSession
+    session = kind(bundle, lab, plan, stall_s, progress)
     try:
-        with deploy(bundle, lab, settings=settings, stimuli=stimuli, progress=progress) as deployment:
-            session.measure(deployment)
+        session.run(stimuli, settings)
     except DeviceError as error:
-        if not session.snapshots:
+        if not session.has_begun:
             raise
         partial = session.result(failure=str(error))
         if output is not None:
@@ -129,23 +134,98 @@ def random_stimuli(bundle: Bundle, frames: int = STIMULI) -> dict[str, Array]:
     return stimuli
 
 
-class _Session:
-    """Collects snapshots while a measurement goes on; `result` makes of them what it can at any time."""
+@dataclass(frozen=True)
+class _Found:
+    """What a session has found so far."""
+
+    figures: Figures
+    latency: LatencyFigures | None
+    void_windows: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """For the environment."""
+
+
+class _Session(ABC):
+    """Measures; `result` makes of what was found until then what it can at any time."""
 
     def __init__(self, bundle: Bundle, lab: Lab, plan: Plan, stall_s: float, progress: Progress) -> None:
         self._bundle, self._lab, self._plan = bundle, lab, plan
         self._stall_s, self._progress = stall_s, progress
+        self._environment: dict[str, Any] = {}
+
+    @abstractmethod
+    def run(self, stimuli: Mapping[str, Array], settings: Settings | None) -> None:
+        """Windows first, then single frames. Raises DeviceError."""
+
+    @property
+    @abstractmethod
+    def has_begun(self) -> bool:
+        """Whether anything was measured."""
+
+    @abstractmethod
+    def _found(self) -> _Found: ...
+
+    def result(self, failure: str = "") -> Measurement:
+        """The measurement so far."""
+        found, latency = (state := self._found()).figures, state.latency
+        prediction = {
+            k: float(getattr(self._bundle.prediction, k))
+            for k in ("period_s", "throughput_per_s", "latency_s", "energy_j")
+        }
+        return Measurement(
+            model={
+                "source": self._bundle.model_source,
+                "sha256": self._bundle.model_sha256,
+                "batch": self._bundle.batch,
+            },
+            source=self._bundle.source,
+            sink=self._bundle.sink,
+            emulated=self._lab.emulated,
+            shaping=self._lab.shaping,
+            quick=self._plan.quick,
+            partial=bool(failure),
+            failure=failure,
+            warmup_s=self._plan.warmup_s,
+            window_s=self._plan.window_s,
+            windows=found.windows,
+            throughput_per_s=found.throughput_per_s,
+            latency=latency,
+            stages=found.stages,
+            links=found.links,
+            modelled=found.modelled,
+            prediction=prediction,
+            relative_error=_relative_errors(prediction, found.throughput_per_s, latency, self._bundle),
+            checksum_mismatches=found.checksum_mismatches,
+            environment={**self._environment, **state.extra},
+            void_windows=state.void_windows,
+        )
+
+
+class _AgentSession(_Session):
+    """On boards that run the agent: snapshots of their counters."""
+
+    def __init__(self, bundle: Bundle, lab: Lab, plan: Plan, stall_s: float, progress: Progress) -> None:
+        super().__init__(bundle, lab, plan, stall_s, progress)
         self.snapshots: list[Snapshot] = []
         self._latency: LatencyFigures | None = None
-        self._environment: dict[str, Any] = {}
         self._last_frames, self._moved = -1, time.monotonic()
 
-    def measure(self, deployment: Deployment) -> None:
-        """Windows first, then single frames. Raises DeviceError."""
-        self._environment = _environment(deployment, self._lab)
-        self._measure_windows(deployment)
-        if self._plan.latency_frames:
-            self._measure_latency(deployment)
+    def run(self, stimuli: Mapping[str, Array], settings: Settings | None) -> None:
+        """See `_Session`."""
+        with deploy(self._bundle, self._lab, settings=settings, stimuli=stimuli, progress=self._progress) as deployment:
+            reports = {name: r.get("input_window") for name, r in deployment.reports.items()}
+            self._environment = {**_environment(deployment.identities(), self._lab), "input_window": reports}
+            self._measure_windows(deployment)
+            if self._plan.latency_frames:
+                self._measure_latency(deployment)
+
+    @property
+    def has_begun(self) -> bool:
+        """See `_Session`."""
+        return bool(self.snapshots)
+
+    def _found(self) -> _Found:
+        return _Found(figures(self._bundle, self.snapshots), self._latency)
 
     def _measure_windows(self, deployment: Deployment) -> None:
         plan = self._plan
@@ -203,39 +283,35 @@ class _Session:
         window = figures(self._bundle, self.snapshots[-2:]).windows[0]
         return f"{window.throughput_per_s:.4g} inferences/s"
 
-    def result(self, failure: str = "") -> Measurement:
-        """The measurement so far."""
-        found = figures(self._bundle, self.snapshots)
-        prediction = {
-            k: float(getattr(self._bundle.prediction, k))
-            for k in ("period_s", "throughput_per_s", "latency_s", "energy_j")
-        }
-        return Measurement(
-            model={
-                "source": self._bundle.model_source,
-                "sha256": self._bundle.model_sha256,
-                "batch": self._bundle.batch,
-            },
-            source=self._bundle.source,
-            sink=self._bundle.sink,
-            emulated=self._lab.emulated,
-            shaping=self._lab.shaping,
-            quick=self._plan.quick,
-            partial=bool(failure),
-            failure=failure,
-            warmup_s=self._plan.warmup_s,
-            window_s=self._plan.window_s,
-            windows=found.windows,
-            throughput_per_s=found.throughput_per_s,
-            latency=self._latency,
-            stages=found.stages,
-            links=found.links,
-            modelled=found.modelled,
-            prediction=prediction,
-            relative_error=_relative_errors(prediction, found.throughput_per_s, self._latency, self._bundle),
-            checksum_mismatches=found.checksum_mismatches,
-            environment=self._environment,
-        )
+
+class _McuSession(_Session):
+    """On microcontroller boards: by their own clocks (`hil.mcu_measure`)."""
+
+    _measurement: McuMeasurement | None = None
+
+    def run(self, stimuli: Mapping[str, Array], settings: Settings | None) -> None:
+        """See `_Session`; there are no settings for such boards."""
+        plan = self._plan
+        by_tensor = {t.id: stimuli[t.name] for t in self._bundle.tensors if t.id in self._bundle.inputs}
+        with deploy_mcus(self._bundle, self._lab, tell=self._progress) as deployment:
+            identities = {name: board.identify() for name, board in deployment.boards.items()}
+            self._environment = _environment(identities, self._lab)
+            self._measurement = McuMeasurement(deployment, by_tensor, self._stall_s, self._progress)
+            self._measurement.windows(plan.windows, plan.window_s, plan.warmup_s)
+            if plan.latency_frames:
+                self._measurement.singles(plan.latency_frames, LATENCY_WARMUP)
+
+    @property
+    def has_begun(self) -> bool:
+        """See `_Session`."""
+        return self._measurement is not None and self._measurement.has_begun
+
+    def _found(self) -> _Found:
+        if self._measurement is None:
+            return _Found(figures(self._bundle, ()), None)
+        found = self._measurement.result()
+        drift = {"largest_drift": dict(found.drift), "most_drift": MAX_DRIFT}
+        return _Found(found.figures, found.latency, found.void_windows, drift if self._lab.emulated else {})
 
 
 def _relative_errors(
@@ -250,7 +326,7 @@ def _relative_errors(
     return {k: (prediction[k] - v) / v for k, v in measured.items() if v > 0}
 
 
-def _environment(deployment: Deployment, lab: Lab) -> dict[str, Any]:
+def _environment(identities: Mapping[str, Identity], lab: Lab) -> dict[str, Any]:
     try:
         version = metadata.version("edgecut")
     except metadata.PackageNotFoundError:
@@ -261,6 +337,5 @@ def _environment(deployment: Deployment, lab: Lab) -> dict[str, Any]:
         "host": {"hostname": platform.node(), "python": platform.python_version()},
         "lab": str(lab.path),
         "notes": list(lab.notes),
-        "boards": {name: dict(i.facts) for name, i in deployment.identities().items()},
-        "input_window": {name: r.get("input_window") for name, r in deployment.reports.items()},
+        "boards": {name: dict(i.facts) for name, i in identities.items()},
     }

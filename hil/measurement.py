@@ -139,6 +139,8 @@ class Measurement:
     checksum_mismatches: int
     """Outputs that differed from an earlier output for the same input; 0 when all is well."""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    void_windows: int = 0
+    """Windows left out because the clock of an emulated board had drifted from the wall's."""
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON values."""

@@ -1,0 +1,271 @@
+"""Throughput, latency and stages of a bundle on microcontroller boards, by their own clocks.
+
+The source repeats its first frames by itself and the sink counts, so that the host only looks on. The period is the
+sink's time from completion to completion, latency the source's from frame to frame while it waits for the sink's
+signal, less what that signal takes. Emulated boards keep their clocks to the wall; a window in which one has drifted is
+void.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy.typing as npt
+
+from firmware_interface.board_messages import BoardStatistics
+from hil.deploy_document import routes_of
+from hil.errors import DeviceTimeoutError
+from hil.mcu_deploy import McuDeployment
+from hil.mcu_routes import SIGNAL_BYTES, ping_routes
+from hil.mcu_run import wire_frames
+from hil.measure_figures import Figures, Snapshot, figures
+from hil.measurement import LatencyFigures, latency_figures, median_interval
+
+__all__ = ["MAX_DRIFT", "McuFigures", "McuMeasurement", "round_trip_ns"]
+
+Array = npt.NDArray[Any]
+MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boards were not in step
+MOST_VOID = 2  # void windows that are made up for, to each that is wanted
+LEAST_FRAMES = 3  # in a window
+PINGS = 20
+LOOK_S = 1.0
+"""Between two looks at a board: each costs it the time of an answer."""
+
+
+@dataclass(frozen=True)
+class McuFigures:
+    """What `McuMeasurement` found; ``windows`` of the figures are the valid ones."""
+
+    figures: Figures
+    latency: LatencyFigures | None
+    void_windows: int
+    drift: Mapping[str, float]
+    """Largest by board over all windows, a share of the wall's time."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """All boards' counters at about one moment."""
+
+    counters: Mapping[str, BoardStatistics]
+    at_s: Mapping[str, float]
+    """When the answer came, by the host's clock."""
+
+
+class McuMeasurement:
+    """Measures a deployment; what was found until a failure can be had at any time."""
+
+    def __init__(
+        self, deployment: McuDeployment, inputs: Mapping[int, Array], stall_s: float, tell: Callable[[str], None]
+    ) -> None:
+        self._deployment, self._bundle = deployment, deployment.bundle
+        self._stimuli = wire_frames(deployment, inputs)
+        self._stall_s, self._tell = stall_s, tell
+        self._looks: list[_Look] = []
+        self._latency: LatencyFigures | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything for `result`."""
+        return bool(self._looks)
+
+    def windows(self, wanted: int, window_s: float, warmup_s: float) -> None:
+        """Frames without end; looks at the edges of the windows. Raises DeviceError."""
+        deployment = self._deployment
+        deployment.configure("measure")
+        deployment.start()
+        deployment.fill(self._stimuli)
+        self._tell(f"warming up for {warmup_s:g} s")
+        self._wait(warmup_s, "warm-up", 0)
+        self._looks.append(self._look("measure"))
+        while len(self._looks) <= wanted + MOST_VOID * wanted and self._valid() < wanted:
+            before = self._looks[-1].counters[self._bundle.sink].frames
+            self._wait(window_s, "measure", before)
+            self._looks.append(self._look("measure"))
+            void = "" if self._is_valid(*self._looks[-2:]) else " (void: a clock has drifted)"
+            self._tell(f"window {len(self._looks) - 1}{void}")
+        deployment.stop()
+
+    def singles(self, frames: int, warmup: int) -> None:
+        """Frames one at a time. Raises DeviceError."""
+        self._tell(f"latency: {frames} single frames")
+        if self._bundle.source == self._bundle.sink and len(self._bundle.boards) > 1:
+            return  # a ring: the source is its own sink, and no signal tells when the frame is back
+        self._deployment.configure("latency")
+        self._deployment.start(frames + warmup)
+        self._deployment.fill(self._stimuli)
+        samples = self._samples(frames + warmup, warmup)
+        self._deployment.stop()
+        back_ns = 0
+        if self._bundle.source != self._bundle.sink:
+            back_ns = round_trip_ns(self._deployment, self._patience(), self._pause) // 2
+        self._latency = latency_figures(samples, back_ns)
+
+    def result(self) -> McuFigures:
+        """Figures so far."""
+        snapshots = [self._snapshot(look) for look in self._looks]
+        found = figures(self._bundle, snapshots)
+        valid = [self._is_valid(a, b) for a, b in pairwise(self._looks)]
+        windows = tuple(w for w, holds in zip(found.windows, valid, strict=True) if holds)
+        rates = [w.throughput_per_s for w in windows]
+        found = replace(found, windows=windows, throughput_per_s=median_interval(rates) if rates else None)
+        drift = {
+            name: max((abs(self._drift(name, a, b)) for a, b in pairwise(self._looks)), default=0.0)
+            for name in self._deployment.boards
+        }
+        return McuFigures(found, self._latency, valid.count(False), drift)
+
+    # Looking
+
+    def _look(self, phase: str) -> _Look:
+        counters: dict[str, BoardStatistics] = {}
+        at_s: dict[str, float] = {}
+        for name, board in self._deployment.boards.items():
+            counters[name] = board.statistics(phase)
+            at_s[name] = time.monotonic()
+        return _Look(counters, at_s)
+
+    def _pause(self, seconds: float) -> None:
+        """Serve the host's links where tensors go through it, else sleep."""
+        end = time.monotonic() + seconds
+        if not self._deployment.hands_on:
+            time.sleep(seconds)
+        while time.monotonic() < end:
+            self._deployment.turn()
+
+    def _wait(self, seconds: float, phase: str, frames_before: int) -> None:
+        """Until the time is over and the sink has made enough frames."""
+        self._pause(seconds)
+        moved, last = time.monotonic(), frames_before
+        while (frames := self._deployment.sink.statistics(phase).frames) < frames_before + LEAST_FRAMES:
+            if frames != last:
+                last, moved = frames, time.monotonic()
+            if time.monotonic() - moved > self._patience():
+                raise self._stalled(phase, frames)
+            self._pause(LOOK_S)
+
+    def _patience(self) -> float:
+        """A stall is longer than the plan's latency, which a slow board may need for the first frame."""
+        return self._stall_s + 3 * self._bundle.prediction.latency_s
+
+    def _stalled(self, phase: str, frames: int) -> DeviceTimeoutError:
+        states = "; ".join(
+            f"{name}: {c.frames} frames, {c.parts_sent} parts sent, {c.parts_received} received"
+            for name, c in self._look(phase).counters.items()
+        )
+        return DeviceTimeoutError(
+            f"no frame was completed for {self._patience():.0f} s after {frames}; {states}",
+            phase=phase,
+            board=self._bundle.sink,
+        )
+
+    def _samples(self, frames: int, warmup: int) -> list[int]:
+        """Nanoseconds from frame to frame at the source; where several ended between two looks, their mean."""
+        source = self._deployment.source
+        samples: list[int] = []
+        seen, total_ticks, moved = 0, 0, time.monotonic()
+        while seen < frames:
+            self._pause(min(LOOK_S, max(0.05, self._bundle.prediction.latency_s)))
+            now = source.statistics("latency")
+            ticks = now.run_ticks + now.wait_ticks
+            if now.frames > seen:
+                each = round((ticks - total_ticks) / (now.frames - seen) / source.facts.tick_hz * 1e9)
+                samples += [each] * (now.frames - seen)
+                seen, total_ticks, moved = now.frames, ticks, time.monotonic()
+            elif time.monotonic() - moved > self._patience():
+                raise self._stalled("latency", seen)
+        # The time from START to the end of the first frame holds the wait for the stimuli.
+        return samples[warmup:]
+
+    # Figures
+
+    def _drift(self, board: str, a: _Look, b: _Look) -> float:
+        hz = self._deployment.boards[board].facts.tick_hz
+        guest_s = (b.counters[board].ticks - a.counters[board].ticks) / hz
+        return guest_s / (b.at_s[board] - a.at_s[board]) - 1
+
+    def _is_valid(self, a: _Look, b: _Look) -> bool:
+        if not self._deployment.lab.emulated:
+            return True
+        return all(abs(self._drift(name, a, b)) <= MAX_DRIFT for name in self._deployment.boards)
+
+    def _valid(self) -> int:
+        return sum(self._is_valid(a, b) for a, b in pairwise(self._looks))
+
+    def _ns(self, board: str, ticks: int) -> int:
+        return round(ticks * 1e9 / self._deployment.boards[board].facts.tick_hz)
+
+    def _snapshot(self, look: _Look) -> Snapshot:
+        sink = look.counters[self._bundle.sink]
+        return Snapshot(
+            frames=sink.frames,
+            last_completion_ns=self._ns(self._bundle.sink, sink.run_ticks + sink.wait_ticks),
+            mismatches=0,
+            time_ns={name: self._ns(name, c.ticks) for name, c in look.counters.items()},
+            processors={s.processor: self._processor(s.name, s.board, look) for s in self._bundle.segments},
+            sent=self._traffic(look),
+            received=self._traffic(look),
+        )
+
+    def _processor(self, segment: str, board: str, look: _Look) -> dict[str, Any]:
+        counters = look.counters[board]
+        return {
+            "segments": {segment: {"frames": counters.frames, "compute_ns": self._ns(board, counters.run_ticks)}},
+            "wait_ns": self._ns(board, max(0, counters.wait_ticks - counters.send_ticks)),
+            "send_ns": self._ns(board, counters.send_ticks),
+        }
+
+    def _traffic(self, look: _Look) -> dict[str, dict[str, int]]:
+        """By link: the sink's frames stand for those of every hop, the sender's time at the line for the wire's."""
+        hops = [(hop, t) for t in self._bundle.tensors for hop in routes_of(t, self._bundle.boards)]
+        sent_bytes: dict[str, int] = {}
+        for hop, tensor in hops:
+            sent_bytes[hop.source] = sent_bytes.get(hop.source, 0) + tensor.size_bytes
+        frames = look.counters[self._bundle.sink].frames
+        traffic: dict[str, dict[str, int]] = {}
+        for hop, tensor in hops:
+            entry = traffic.setdefault(hop.name, {"messages": 0, "bytes": 0, "busy_ns": 0})
+            share = tensor.size_bytes / sent_bytes[hop.source]
+            entry["messages"] += frames
+            entry["bytes"] += frames * tensor.size_bytes
+            entry["busy_ns"] += round(self._ns(hop.source, look.counters[hop.source].send_ticks) * share)
+        return traffic
+
+
+def round_trip_ns(
+    deployment: McuDeployment,
+    patience_s: float,
+    pause: Callable[[float], None],
+    size_bytes: int = SIGNAL_BYTES,
+    pings: int = PINGS,
+) -> int:
+    """Median nanoseconds of a signal of ``size_bytes`` from the source to the sink and a small one back.
+
+    By the source's clock, without any model. Raises DeviceError.
+    """
+    deployment.lay(ping_routes(deployment.bundle, deployment.lab, size_bytes), load=False)
+    deployment.start(pings)
+    source, seen, total_ticks, moved = deployment.source, 0, 0, time.monotonic()
+    samples: list[float] = []
+    while seen < pings:
+        pause(0.2)
+        now = source.statistics("calibrate the way back")
+        ticks = now.run_ticks + now.wait_ticks
+        if now.frames > seen:
+            samples += [(ticks - total_ticks) / (now.frames - seen)] * (now.frames - seen)
+            seen, total_ticks, moved = now.frames, ticks, time.monotonic()
+        elif time.monotonic() - moved > patience_s:
+            raise DeviceTimeoutError(
+                f"no signal came back for {patience_s:.0f} s", phase="calibrate the way back", board=source.name
+            )
+    deployment.stop()
+    return round(_middle(samples[1:]) / source.facts.tick_hz * 1e9)
+
+
+def _middle(samples: Sequence[float]) -> float:
+    ordered = sorted(samples)
+    return ordered[len(ordered) // 2]
