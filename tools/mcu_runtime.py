@@ -53,6 +53,15 @@ def describe() -> dict[str, Any]:
     return {
         "schema": "edgecut/runtime/1",
         "name": "edgecut-mcu",
+        **coverage_part(),
+        "compilers": {"posix": compiler_version("cc"), "cortex-m": compiler_version(f"{CROSS}gcc")},
+        "firmware": {board: firmware_figures(board) for board in PORTS},
+    }
+
+
+def coverage_part() -> dict[str, Any]:
+    """What follows from the compiler alone."""
+    return {
         "image": {"header": HEADER_BYTES, "tensor": TENSOR_ENTRY},
         "arena": {"alignment": ALIGNMENT, "block": BLOCK, "record": RECORD_RAM, "weights": BLOB_ALIGNMENT},
         "overwriting": list(coverage.OVERWRITING),
@@ -63,8 +72,6 @@ def describe() -> dict[str, Any]:
             name: {"record": size, "scratch": coverage.SCRATCH.get(name, "0")} for name, size in record_sizes().items()
         },
         "operators": {name: _operator(found) for name, found in sorted(coverage.OPERATORS.items())},
-        "compilers": {"posix": _version("cc"), "cortex-m": _version(f"{CROSS}gcc")},
-        "firmware": {board: firmware_figures(board) for board in PORTS},
     }
 
 
@@ -77,7 +84,8 @@ def _operator(found: coverage.Coverage) -> dict[str, Any]:
     }
 
 
-def _version(compiler: str) -> str:
+def compiler_version(compiler: str) -> str:
+    """Of a C compiler."""
     return subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
 
 
