@@ -1,6 +1,6 @@
-"""Solve time and memory against operators and against boards, as a table, JSON and curves.
+"""Solve time and memory against operators and against boards: a table, JSON, and a page with the curves.
 
-    python -m benchmarks.growth [--json FILE] [--svg FILE]
+    python -m benchmarks.growth [--json FILE] [--page growth.html]
 
 Random chains over boards of four types on one switch (see benchmarks.many_boards), throughput only. Each case is a
 process of its own; its memory is the largest resident size, imports and model building included.
@@ -9,33 +9,52 @@ process of its own; its memory is the largest resident size, imports and model b
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import math
 import multiprocessing
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.many_boards import Case, random_chain
+from optimizer.atomic import write_atomically
 from optimizer.plan import Front
+from optimizer.search.certify import PROVEN_GAP
 from optimizer.solve import SolveOptions, solve
+from optimizer.versions import versions
 
 OPERATORS = (100, 300, 1000, 3000)
 BOARDS = (2, 4, 8, 16, 32, 64)
 _FIXED_BOARDS, _FIXED_OPERATORS = 16, 1000
 _TYPES = 4
 _TIME_LIMIT_S = 30.0
+_LEAST = 1e-3
+"""What a logarithmic axis shows for less."""
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #1b1f24; max-width: 1060px; margin: 2rem auto; padding: 0 1rem }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { flex: 1 1 440px; margin: 0 }
+figcaption { font-weight: 600; margin-bottom: .4rem } svg { width: 100%; height: auto; font-size: 12px }
+svg text { fill: #444 } svg .label { font-weight: 600 }
+svg .end { text-anchor: end } svg .middle { text-anchor: middle }
+svg .value { fill: #1f5fa8 } svg .grid { stroke: #e2e5e9; fill: none }
+svg .curve { stroke: #1f5fa8; stroke-width: 2; fill: none } svg circle { fill: #1f5fa8 }
+table { border-collapse: collapse; margin-top: 1.5rem; font-size: 13px }
+td, th { padding: .25rem .7rem; text-align: right }
+td:last-child, th:last-child { text-align: left } tbody tr { border-top: 1px solid #e2e5e9 }
+"""
+Row = dict[str, Any]
 
 
-def measure(operators: int, boards: int) -> dict[str, Any]:
+def measure(operators: int, boards: int) -> Row:
     """One case, in this process."""
     begin = time.monotonic()
     problem = random_chain(Case(operators, boards, min(_TYPES, boards), _TIME_LIMIT_S), seed=0)
     built = time.monotonic()
     front = solve(problem, SolveOptions(objectives=("throughput",), time_limit_s=_TIME_LIMIT_S))
-    row: dict[str, Any] = {
+    row: Row = {
         "operators": operators,
         "boards": boards,
         "build_s": built - begin,
@@ -48,54 +67,81 @@ def measure(operators: int, boards: int) -> dict[str, Any]:
     return row
 
 
-def apart(operators: int, boards: int) -> dict[str, Any]:
+def apart(operators: int, boards: int) -> Row:
     """One case in a fresh process, so that memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, (operators, boards))
 
 
-def curves(rows: Sequence[dict[str, Any]]) -> str:
-    """SVG: four panels, solve time and memory against operators and boards, both axes logarithmic."""
-    by_operators = [r for r in rows if r["boards"] == _FIXED_BOARDS]
-    by_boards = [r for r in rows if r["operators"] == _FIXED_OPERATORS]
-    panels = [
-        _panel(0, 0, "operators", "solve_s", "solve time, s", sorted(by_operators, key=lambda r: r["operators"])),
-        _panel(1, 0, "boards", "solve_s", "solve time, s", sorted(by_boards, key=lambda r: r["boards"])),
-        _panel(0, 1, "operators", "memory_mb", "memory, MB", sorted(by_operators, key=lambda r: r["operators"])),
-        _panel(1, 1, "boards", "memory_mb", "memory, MB", sorted(by_boards, key=lambda r: r["boards"])),
+def page(rows: Sequence[Row], versions: str) -> str:
+    """A page that needs nothing else: the curves against operators and against boards, and the figures as a table."""
+    by_operators = sorted((r for r in rows if r["boards"] == _FIXED_BOARDS), key=lambda r: r["operators"])
+    by_boards = sorted((r for r in rows if r["operators"] == _FIXED_OPERATORS), key=lambda r: r["boards"])
+    charts = [
+        _chart("operators", by_operators, f"Against operators, on {_FIXED_BOARDS} boards of {_TYPES} types"),
+        _chart("boards", by_boards, f"Against boards of up to {_TYPES} types, {_FIXED_OPERATORS:,} operators"),
     ]
-    style = "font-family='sans-serif' font-size='12' fill='none'"
-    head = f"<svg xmlns='http://www.w3.org/2000/svg' width='760' height='520' {style}>"
-    return "\n".join([head, "<rect width='760' height='520' fill='white'/>", *panels, "</svg>"]) + "\n"
+    keys = ("operators", "boards", "build_s", "solve_s", "memory_mb", "gap", "status", "method")
+    head = "".join(f"<th>{html.escape(k.replace('_', ' ').replace('mb', 'MB'))}</th>" for k in keys)
+    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(_cell(k, r))}</td>" for k in keys) + "</tr>" for r in rows)
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Growth of the search</title>"
+        f"<style>{_STYLE}</style></head><body><h1>Growth of the search</h1>"
+        "<p>Least period of random chains on one switch, from a problem in memory to the proof. "
+        "Both axes are logarithmic; memory is the largest resident size of the process.</p>"
+        f"<div class='charts'>{''.join(charts)}</div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table><p>{html.escape(versions)}</p>"
+        "</body></html>\n"
+    )
 
 
-def _panel(column: int, row: int, x: str, y: str, label: str, rows: Sequence[dict[str, Any]]) -> str:
-    left, top, width, height = 60 + 370 * column, 35 + 250 * row, 280, 160
+def _cell(key: str, row: Row) -> str:
+    value = row.get(key)
+    if key == "gap":
+        return "none" if value is None else "0" if value <= PROVEN_GAP else f"{value:.2%}"
+    if isinstance(value, float):
+        return f"{value:.0f}" if key == "memory_mb" else f"{value:.2f}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _chart(x: str, rows: Sequence[Row], title: str) -> str:
+    """Two curves over one another, each with an axis of its own: seconds and megabytes."""
     xs = [math.log10(r[x]) for r in rows]
-    ys = [math.log10(max(r[y], 1e-3)) for r in rows]
-    low, high = math.floor(min(ys)), math.ceil(max(ys) + 1e-9)
-    span = max(xs) - min(xs) or 1.0
+    parts = [f"<figure><figcaption>{title}</figcaption><svg viewBox='0 0 460 430' role='img'>"]
+    for place, (key, label) in enumerate((("solve_s", "solve time, s"), ("memory_mb", "memory, MB"))):
+        parts += _curve(xs, [max(r[key], _LEAST) for r in rows], [r[x] for r in rows], 30 + 205 * place, label, x)
+    return "\n".join([*parts, "</svg></figure>"])
+
+
+def _curve(
+    xs: Sequence[float], values: Sequence[float], ticks: Sequence[int], top: int, label: str, x: str
+) -> Iterator[str]:
+    left, width, height = 62, 370, 130
+    ys = [math.log10(v) for v in values]
+    low, high = math.floor(min(ys)), max(math.ceil(max(ys)), math.floor(min(ys)) + 1)
+    span = (max(xs) - min(xs)) or 1.0
 
     def at(px: float, py: float) -> tuple[float, float]:
-        return left + (px - min(xs)) / span * width, top + height - (py - low) / max(1, high - low) * height
+        return left + 20 + (px - min(xs)) / span * (width - 20), top + height - (py - low) / (high - low) * height
 
-    points = [at(px, py) for px, py in zip(xs, ys, strict=True)]
-    parts = [f"<text x='{left}' y='{top - 10}' fill='black'>{label} against {x}</text>"]
+    yield f"<text x='{left}' y='{top - 10}' class='label'>{label}</text>"
     for power in range(low, high + 1):
         _, py = at(xs[0], power)
-        parts.append(f"<path d='M{left},{py:.1f} h{width}' stroke='#ddd'/>")
-        parts.append(f"<text x='{left - 6}' y='{py + 4:.1f}' text-anchor='end' fill='black'>{10.0**power:g}</text>")
-    parts.append(f"<path d='M{' L'.join(f'{px:.1f},{py:.1f}' for px, py in points)}' stroke='#1f5fa8'/>")
-    for (px, py), r in zip(points, rows, strict=True):
-        parts.append(f"<circle cx='{px:.1f}' cy='{py:.1f}' r='3' fill='#1f5fa8'/>")
-        parts.append(f"<text x='{px:.1f}' y='{top + height + 16}' text-anchor='middle' fill='black'>{r[x]}</text>")
-    return "\n".join(parts)
+        yield f"<path d='M{left},{py:.1f} h{width}' class='grid'/>"
+        yield f"<text x='{left - 7}' y='{py + 4:.1f}' class='end'>{10.0**power:g}</text>"
+    points = [at(px, py) for px, py in zip(xs, ys, strict=True)]
+    yield f"<path d='M{' L'.join(f'{px:.1f},{py:.1f}' for px, py in points)}' class='curve'/>"
+    for (px, py), value, tick in zip(points, values, ticks, strict=True):
+        yield f"<circle cx='{px:.1f}' cy='{py:.1f}' r='3.5'/>"
+        yield f"<text x='{px:.1f}' y='{py - 8:.1f}' class='middle value'>{value:.3g}</text>"
+        yield f"<text x='{px:.1f}' y='{top + height + 17}' class='middle'>{tick:,}</text>"
+    yield f"<text x='{left + width}' y='{top + height + 32}' class='end'>{x}</text>"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--svg", type=Path, default=Path("growth.svg"))
+    parser.add_argument("--page", type=Path, default=Path("growth.html"))
     given = parser.parse_args()
     cases = dict.fromkeys([*((n, _FIXED_BOARDS) for n in OPERATORS), *((_FIXED_OPERATORS, k) for k in BOARDS)])
     cases[max(OPERATORS), max(BOARDS)] = None
@@ -104,15 +150,16 @@ def main() -> None:
     for operators, boards in cases:
         row = apart(operators, boards)
         rows.append(row)
-        gap = "none" if row.get("gap") is None else "0" if row["gap"] <= 1e-4 else f"{row['gap']:.2%}"
         print(
-            f"{operators:>9} {boards:>6} {row['build_s']:8.2f} {row['solve_s']:8.2f} {row['memory_mb']:9.0f} {gap:>8}"
-            f"  {row.get('status', 'none')}, {row.get('method', '')}",
+            f"{operators:>9} {boards:>6} {row['build_s']:8.2f} {row['solve_s']:8.2f} {row['memory_mb']:9.0f} "
+            f"{_cell('gap', row):>8}  {row.get('status', 'none')}, {row.get('method', '')}",
             flush=True,
         )
-    given.svg.write_text(curves(rows), encoding="utf-8")
+    made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
+    write_atomically(given.page, page(rows, made_with))
+    print(f"page  {given.page}")
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_atomically(given.json, json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

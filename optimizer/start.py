@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from boards.board import Link
 from optimizer.errors import PlanError
-from optimizer.plan import Plan
+from optimizer.plan import Plan, Segment
 from optimizer.plan_io import PLAN_SCHEMA, LoadedPlan, load_plan, read_plan
 from optimizer.problem import Limits, Problem
 from optimizer.search.certify import plan_class
 from optimizer.search.pool import Assignment, Pool
+from optimizer.search.replication_chain import real_plan
 
 __all__ = ["Start", "carried_bounds", "load_start", "seed_pool", "start_of"]
 
@@ -40,6 +41,8 @@ class Start:
     assignments: tuple[tuple[int, ...], ...]
     bounds: Mapping[str, float] = field(default_factory=dict)
     """Proven lower bounds that hold for the new problem, by objective."""
+    replicated: tuple[tuple[Segment, ...], ...] = ()
+    """The segments of plans with replicas whose boards are all there."""
 
 
 def load_start(source: Path | Mapping[str, Any], problem: Problem) -> Start:
@@ -59,18 +62,30 @@ def start_of(loaded: LoadedPlan, plans: Sequence[Plan], problem: Problem) -> Sta
 
 
 def _row(plan: Plan) -> _Row:
-    return [(s.processor, s.operators) for s in plan.segments]
+    return [(s.processor, s.operators, s.replicas) for s in plan.segments]
 
 
 def _start(loaded: LoadedPlan, more: Sequence[_Row], problem: Problem) -> Start:
     gone: dict[str, int] = {}
     rows = [_row(loaded.plan), *more]
     found = dict.fromkeys(tuple(_assignment(problem, row, gone, loaded.path)) for row in rows)
-    return Start(tuple(found), carried_bounds(loaded, problem))
+    replicated = dict.fromkeys(s for row in rows if (s := _with_replicas(problem, row)) is not None)
+    return Start(tuple(found), carried_bounds(loaded, problem), tuple(replicated))
 
 
-_Row = list[tuple[str, tuple[int, ...]]]
-"""Processor key and operators of each segment."""
+_Row = list[tuple[str, tuple[int, ...], tuple[str, ...]]]
+"""Processor key, operators and replicas of each segment."""
+
+
+def _with_replicas(problem: Problem, row: _Row) -> tuple[Segment, ...] | None:
+    """The segments of a plan with replicas; None of one without, or where boards are gone or replicas not asked for."""
+    keys = {key for processor, _, replicas in row for key in (processor, *replicas)}
+    if not problem.replicate or not any(r for _, _, r in row) or not keys <= set(problem.processor_index):
+        return None
+    return tuple(
+        Segment(f"s{i}", processor, problem.precisions[problem.processor_index[processor]], operators, replicas)
+        for i, (processor, operators, replicas) in enumerate(row)
+    )
 
 
 def _front_rows(path: Path, problem: Problem) -> list[_Row]:
@@ -81,7 +96,10 @@ def _front_rows(path: Path, problem: Problem) -> list[_Row]:
             return []
         index = {op.name: op.index for op in problem.graph.operators}
         return [
-            [(s["processor"], tuple(index[name] for name in s["operators"])) for s in plan["segments"]]
+            [
+                (s["processor"], tuple(index[name] for name in s["operators"]), tuple(s.get("replicas", ())))
+                for s in plan["segments"]
+            ]
             for plan in data["plans"]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -91,7 +109,7 @@ def _front_rows(path: Path, problem: Problem) -> list[_Row]:
 def _assignment(problem: Problem, row: _Row, gone: dict[str, int], path: Path) -> npt.NDArray[np.int64]:
     count = len(problem.graph.operators)
     assignment = np.full(count, np.iinfo(np.int64).min, dtype=np.int64)
-    for processor, operators in row:
+    for processor, operators, _ in row:
         known = problem.processor_index.get(processor)
         assignment[list(operators)] = -1 - gone.setdefault(processor, len(gone)) if known is None else known
     if (assignment == np.iinfo(np.int64).min).any():
@@ -109,6 +127,10 @@ def seed_pool(pool: Pool, start: Start) -> None:
             pool.score(assignment)
         else:
             _move_lost(pool, assignment)
+    for segments in start.replicated:
+        plan = real_plan(pool.problem, segments)
+        if plan is not None:
+            pool.add(plan)
 
 
 def _move_lost(pool: Pool, assignment: Assignment) -> None:

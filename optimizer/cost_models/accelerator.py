@@ -3,11 +3,13 @@
 ZigZag (`pip install edgecut[accelerator]`) takes a description of the array and its memories and searches the
 mapping of each layer with the least latency. Convolutions and matrix products get its cycles over the clock, and
 its energy; for all else an accelerator model has no answer, and the roofline's rows stand in, marked as such. Each
-kind of layer is modelled once, in processes of their own: seconds to minutes each.
+kind of layer is modelled once, in processes of their own, some seconds each; what is modelled can be kept, so that a
+run that was ended is taken up (see ``layer_store``).
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import math
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from boards.board import ProcessorRef, System
+from optimizer.cost_models.layer_store import LayerStore
 from optimizer.cost_models.roofline import roofline_costs
 from optimizer.costs import CostTable, OperatorCost, OperatorKey
 from optimizer.errors import CostError
@@ -88,16 +91,19 @@ def accelerator_costs(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    keep: Path | None = None,
 ) -> CostTable:
     """Rows of every operator on one processor, at each precision it has.
 
-    Raises CostError where the processor is unknown or ZigZag cannot model a layer.
+    ``keep``: a file for the layers modelled so far, which a later call takes up; it is there until the caller is done
+    with the table. Raises CostError where the processor is unknown or ZigZag cannot model a layer.
     """
     ref = _processor(system, processor)
     roofline = roofline_costs(graph, system)
     loops = layer_loops(graph.source, graph.batch)
     kinds = {(lo, _BITS[p]) for lo in loops.values() for p in ref.processor.macs_per_s}
-    figures = _model_layers(sorted(kinds, key=repr), accelerator, workers, progress)
+    store = None if keep is None else LayerStore(keep, _says_all(accelerator))
+    figures = _model_layers(sorted(kinds, key=repr), accelerator, workers, progress, store)
     rows: dict[OperatorKey, OperatorCost] = {}
     for precision in ref.processor.macs_per_s:
         for operator in graph.operators:
@@ -138,16 +144,34 @@ def _row(
     return OperatorCost(found.cycles / accelerator.clock_hz, found.energy_pj * _PICOJOULE, text)
 
 
+def _says_all(accelerator: Accelerator) -> list[str]:
+    """What decides on the figures of a layer."""
+    files = [path.read_text(encoding="utf-8") for path in (accelerator.description, accelerator.mapping)]
+    return [*files, str(accelerator.loop_limit), importlib.metadata.version("zigzag-dse")]
+
+
 def _model_layers(
-    kinds: list[tuple[Loops, int]], accelerator: Accelerator, workers: int | None, progress: Progress | None
+    kinds: list[tuple[Loops, int]],
+    accelerator: Accelerator,
+    workers: int | None,
+    progress: Progress | None,
+    store: LayerStore | None,
 ) -> dict[tuple[Loops, int], _Figures]:
     found: dict[tuple[Loops, int], _Figures] = {}
+    for kind in kinds:
+        known = None if store is None else store.get(kind)
+        if known is not None:
+            found[kind] = _Figures(*known)
+    if progress is not None:
+        progress(len(found), len(kinds))
     context = get_context("spawn")  # ZigZag sets up logging and plotting for its whole process
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        jobs = {pool.submit(_model_layer, *kind, accelerator): kind for kind in kinds}
+        jobs = {pool.submit(_model_layer, *kind, accelerator): kind for kind in kinds if kind not in found}
         try:
             for job in as_completed(jobs):
-                found[jobs[job]] = job.result()
+                figures = found[jobs[job]] = job.result()
+                if store is not None:
+                    store.add(jobs[job], (figures.cycles, figures.energy_pj))
                 if progress is not None:
                     progress(len(found), len(kinds))
         except BaseException:

@@ -58,7 +58,7 @@ def test_layers_get_zigzags_figures_and_the_rest_the_rooflines(model: Path) -> N
     rows = {name: row for (name, processor, precision), row in table.operators.items()}
     assert set(rows) == {op.name for op in graph.operators}
     assert rows["first"] == rows["second"]
-    assert done == [(1, 2), (2, 2)]
+    assert done == [(0, 2), (1, 2), (2, 2)]
     ideal_s = 8 * 8 * 9 * 64 / (14 * 12) / CLOCK_HZ  # ZigZag's eyeriss_like has 14 x 12 multipliers
     assert ideal_s <= rows["first"].time_s < 100 * ideal_s
     assert 0 < rows["first"].energy_j < 1e-3
@@ -68,6 +68,24 @@ def test_layers_get_zigzags_figures_and_the_rest_the_rooflines(model: Path) -> N
         "product",
     }
     assert "no layer of an accelerator model" in rows["relu"].provenance
+
+
+def test_a_run_that_was_ended_is_taken_up(model: Path, tmp_path: Path) -> None:
+    graph, system = load_graph(model), load_system("eyeriss-simba")
+    described = find_accelerator("eyeriss_like", None, CLOCK_HZ, LOOP_LIMIT)
+    keep, done = tmp_path / "costs.json.layers", []
+
+    def interrupt(count: int, of: int) -> None:
+        if count == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        accelerator_costs(graph, system, "simba/array", described, workers=1, progress=interrupt, keep=keep)
+    table = accelerator_costs(
+        graph, system, "simba/array", described, workers=1, progress=lambda n, of: done.append((n, of)), keep=keep
+    )
+    assert done == [(1, 2), (2, 2)]
+    assert sum(row.provenance.startswith("zigzag") for row in table.operators.values()) == 3
 
 
 def test_the_command_writes_costs_that_solve_takes(model: Path, tmp_path: Path) -> None:
@@ -80,6 +98,8 @@ def test_the_command_writes_costs_that_solve_takes(model: Path, tmp_path: Path) 
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     assert "3 of them modelled by ZigZag" in made.stdout
+    assert "2 of 2 kinds of layers modelled" in made.stderr
+    assert not costs.with_name("costs.json.layers").exists()
     solved = subprocess.run(
         [*run, "solve", str(model), "-s", "eyeriss-simba", "--costs", str(costs), "-o", str(tmp_path), "--json"],
         capture_output=True, text=True, check=False,

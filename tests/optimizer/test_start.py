@@ -28,6 +28,7 @@ from optimizer.start import Start, carried_bounds, load_start, seed_pool, start_
 from tests.optimizer.builders import random_problem
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import branched_model, solve_small
+from tests.optimizer.test_replicas import pipeline
 from tests.optimizer.test_type_dp import chain_problem
 
 SEEDS = st.integers(0, 10**6)
@@ -218,6 +219,20 @@ def test_a_solve_from_a_start_is_at_least_as_good_and_proves_what_was_proven(sol
         assert c.value <= was[objective].value * (1 + 1e-9)
         if was[objective].status == "proven":
             assert c.status == "proven"
+
+
+def test_replicas_are_taken_over_while_their_boards_are_there() -> None:
+    problem = replace(pipeline([1.0, 1.0, 4.0, 1.0, 1.0], [1, 2, 1], bandwidth=1e6), replicate=True)
+    first = best_of(problem, SolveOptions(("throughput",), time_limit_s=10.0, workers=1))
+    chosen = first.plans[first.chosen]
+    assert any(s.replicas for s in chosen.segments)
+    loaded = LoadedPlan(Path("plan.json"), problem, chosen, first.certificates, "", 0)
+    pool = Pool(problem)
+    seed_pool(pool, start_of(loaded, (), problem))
+    assert pool.best_value("throughput") == pytest.approx(chosen.score.period_s)
+    assert not start_of(loaded, (), replace(problem, replicate=False)).replicated
+    lost = next(b.name for b in problem.system.boards if b.name not in (problem.system.source, problem.system.sink))
+    assert not start_of(loaded, (), replace(without_board(problem, lost), replicate=True)).replicated
 
 
 def test_a_lost_board_is_done_without(solved: Path) -> None:
