@@ -24,10 +24,10 @@ from firmware_interface import records as r
 from firmware_interface import reference
 from firmware_interface.board_client import BoardClient
 from firmware_interface.errors import ConnectionLostError, DeadlineError
-from firmware_interface.image import ImageTensor, build_image
+from firmware_interface.firmware_build import build_firmware
+from firmware_interface.one_record import run_record
 from firmware_interface.qemu_boards import qemu_command
 
-ROOT = Path(__file__).parents[1]
 BOARD = "mps2-an386"
 INSTRUCTIONS_PER_TICK = 1.25  # 40 ns a tick, 32 ns an instruction
 RUNS = 2
@@ -80,16 +80,6 @@ CASES = (
 )  # fmt: skip
 
 
-def built(folder: Path, *options: str) -> Path:
-    """The firmware, with make's options."""
-    source = ROOT / "firmware_interface" / "firmware"
-    subprocess.run(
-        ["make", "-s", "-C", source, f"BUILD={folder}", f"PYTHON={sys.executable}", *options, BOARD],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / BOARD / "firmware.elf"
-
-
 @contextmanager
 def board(firmware: Path, socket: Path) -> Iterator[BoardClient]:
     """A session with an emulated board."""
@@ -111,31 +101,30 @@ def board(firmware: Path, socket: Path) -> Iterator[BoardClient]:
             process.kill()
 
 
-def per_mac(client: BoardClient, case: Case) -> float:
-    """Instructions per MAC. Raises RuntimeError where the result is not the reference's."""
+def per_mac(client: BoardClient, case: Case, factor: float = 0.008) -> float:
+    """Instructions per MAC. Raises RuntimeError where the result is not the reference's.
+
+    ``factor`` over the root of the depth is what sums are scaled by: from 1/4 on requantisation takes its long way.
+    """
     rng = np.random.default_rng(1)
     w = case.window
     values = rng.integers(-128, 128, (w.in_height, w.in_width, w.in_channels), dtype=np.int8)
     each = 1 if case.depthwise else w.in_channels
     weights = rng.integers(-127, 128, w.kernel_height * w.kernel_width * each * w.out_channels, dtype=np.int8)
     depth = weights.size / w.out_channels
-    table = r.channel_table(rng.integers(-999, 999, w.out_channels), [0.008 / depth**0.5] * w.out_channels)
+    table = r.channel_table(rng.integers(-999, 999, w.out_channels), [factor / depth**0.5] * w.out_channels)
     out = w.out_height * w.out_width * w.out_channels
     record = r.ConvI8(
         window=w, input=0, output=values.size, weights=len(table), channels=0, input_zero=-3, output_zero=5,
         depthwise=case.depthwise, groups=w.in_channels if case.depthwise else 1,
     )  # fmt: skip
-    image = build_image(
-        inputs=[ImageTensor(0, values.size)], outputs=[ImageTensor(values.size, out)], records=[record.pack()],
-        weights=table + weights.tobytes(), arena_bytes=values.size + out, scratch_bytes=record.scratch_bytes(),
-        kernels=r.RECORDS_VERSION,
+    ran = run_record(
+        client, record.pack(), arena=values.tobytes() + bytes(out), weights=table + weights.tobytes(),
+        scratch_bytes=record.scratch_bytes(), runs=RUNS,
     )  # fmt: skip
-    client.load(client.write_image(image).sha256)
-    client.write_input(0, values.tobytes())
-    client.run(RUNS)
-    if client.read_output(0, out) != reference.conv_i8(record, values, weights, table).tobytes():
+    if ran.arena[values.size :] != reference.conv_i8(record, values, weights, table).tobytes():
         raise RuntimeError(f"{case.name}: the board's result is not the reference's")
-    return client.operator_ticks()[0] * INSTRUCTIONS_PER_TICK / RUNS / case.macs
+    return ran.ticks * INSTRUCTIONS_PER_TICK / case.macs
 
 
 def patient(firmware: Path, folder: Path, case: Case) -> float:
@@ -153,7 +142,7 @@ def measure(case_filter: str, options: str) -> dict[str, float]:
     """By case: instructions per MAC of a firmware whose kernels were compiled with ``options``."""
     cases = [case for case in CASES if case_filter in case.name]
     with tempfile.TemporaryDirectory() as folder:
-        firmware = built(Path(folder), f"KERNEL_DEFINES={options}")
+        firmware = build_firmware(Path(folder), BOARD, options=[f"KERNEL_DEFINES={options}"])
         return {case.name: patient(firmware, Path(tempfile.mkdtemp(dir=folder)), case) for case in cases}
 
 

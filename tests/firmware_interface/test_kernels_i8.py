@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_interface import records as r
-from firmware_interface import reference
+from tests.firmware_interface.kernel_checks import (
+    check_binary_i8,
+    check_conv_i8,
+    check_pool_i8,
+    check_softmax_i8,
+    check_table_i8,
+    image,
+)
 from tests.firmware_interface.kernel_host import KernelHost, RefusedError
 from tests.firmware_interface.qdq import ScaleZero, depthwise_weights, quantize, run_qdq
 
-Int8 = npt.NDArray[np.int8]
 FEW = settings(max_examples=60, deadline=None)
 
 
@@ -29,10 +34,6 @@ def host() -> Iterator[KernelHost]:
 
 def padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
-
-
-def image(rng: np.random.Generator, *shape: int) -> Int8:
-    return rng.integers(-128, 128, shape, dtype=np.int8)
 
 
 @st.composite
@@ -52,20 +53,6 @@ def windows(draw: st.DrawFn, in_channels: int, out_channels: int) -> r.Window:
     return r.Window(y[0], x[0], in_channels, y[1], x[1], out_channels, y[2], x[2], y[3], x[3], y[4], x[4], y[5], x[5])
 
 
-def run_conv(
-    host: KernelHost, window: r.Window, values: Int8, weights: Int8, table: bytes, **rest: Any
-) -> tuple[Int8, Int8]:
-    """What the kernel made, and what the reference did."""
-    out = window.out_height * window.out_width * window.out_channels
-    record = r.ConvI8(window=window, input=0, output=values.size, weights=len(table), channels=0, **rest)
-    after = host.run(
-        record.pack(), arena=values.tobytes() + bytes(out), weights=table + weights.tobytes(),
-        scratch_bytes=record.scratch_bytes(),
-    )  # fmt: skip
-    expected = reference.conv_i8(record, values, weights, table)
-    return np.frombuffer(after[values.size :], np.int8).reshape(expected.shape), expected
-
-
 @FEW
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_conv_equals_the_reference(host: KernelHost, data: st.DataObject, seed: int) -> None:
@@ -82,12 +69,11 @@ def test_conv_equals_the_reference(host: KernelHost, data: st.DataObject, seed: 
         rng.integers(-5000, 5000, window.out_channels), (2.0 ** rng.uniform(-12, 1.5, window.out_channels)).tolist()
     )
     low, high = sorted(int(n) for n in rng.integers(-128, 128, 2)) if rng.random() < 0.3 else (-128, 127)
-    made, expected = run_conv(
+    check_conv_i8(
         host, window, image(rng, window.in_height, window.in_width, window.in_channels),
         image(rng, window.out_channels * k), table, groups=groups, input_zero=int(rng.integers(-128, 128)),
         output_zero=int(rng.integers(-128, 128)), low=low, high=high,
     )  # fmt: skip
-    np.testing.assert_array_equal(made, expected)
 
 
 @FEW
@@ -96,12 +82,11 @@ def test_depthwise_equals_the_reference(host: KernelHost, data: st.DataObject, s
     rng = np.random.default_rng(seed)
     window = data.draw(windows(channels, channels))
     table = r.channel_table(rng.integers(-900, 900, channels), (2.0 ** rng.uniform(-9, 1.5, channels)).tolist())
-    made, expected = run_conv(
+    check_conv_i8(
         host, window, image(rng, window.in_height, window.in_width, channels),
         image(rng, window.kernel_height * window.kernel_width * channels), table, groups=channels, depthwise=True,
         input_zero=int(rng.integers(-128, 128)), output_zero=int(rng.integers(-128, 128)),
     )  # fmt: skip
-    np.testing.assert_array_equal(made, expected)
 
 
 @FEW
@@ -109,18 +94,7 @@ def test_depthwise_equals_the_reference(host: KernelHost, data: st.DataObject, s
 def test_pooling_equals_the_reference(
     host: KernelHost, data: st.DataObject, seed: int, channels: int, average: bool
 ) -> None:
-    rng = np.random.default_rng(seed)
-    window = data.draw(windows(channels, channels))
-    taps = window.kernel_height * window.kernel_width
-    values = image(rng, window.in_height, window.in_width, channels)
-    factors = [float(rng.uniform(0.3, 3)) / (n + 1) for n in range(data.draw(st.sampled_from([1, taps])))]
-    table = r.multiplier_table(factors)
-    zeros = {"input_zero": int(rng.integers(-128, 128)), "output_zero": int(rng.integers(-128, 128))}
-    record = r.PoolI8(window=window, input=0, output=values.size, counts=len(factors) if average else 0, **zeros)
-    out = window.out_height * window.out_width * channels
-    after = host.run(record.pack(), arena=values.tobytes() + bytes(out), weights=table)
-    expected = reference.average_pool_i8(record, values, table) if average else reference.max_pool_i8(record, values)
-    np.testing.assert_array_equal(np.frombuffer(after[values.size :], np.int8).reshape(expected.shape), expected)
+    check_pool_i8(host, data.draw(windows(channels, channels)), seed, average=average, ragged=data.draw(st.booleans()))
 
 
 @FEW
@@ -134,22 +108,7 @@ def test_pooling_equals_the_reference(
 def test_addition_and_multiplication_equal_the_reference(
     host: KernelHost, seed: int, period: int, repeats: int, scales: tuple[float, float, float], multiply: bool
 ) -> None:
-    rng = np.random.default_rng(seed)
-    count = period * repeats
-    left, right = image(rng, count), image(rng, period)
-    zeros = dict(zip(("left_zero", "right_zero", "output_zero"), rng.integers(-128, 128, 3).tolist(), strict=True))
-    places: dict[str, Any] = {"left": 0, "right": count, "output": count + period, "count": count, "period": period}
-    expected: Int8
-    if multiply:
-        multiplier, shift = r.fixed_point(scales[0] * scales[1] / scales[2])
-        mul = r.MulI8(**places, **zeros, multiplier=multiplier, shift=shift)
-        packed, expected = mul.pack(), reference.mul_i8(mul, left, right)
-    else:
-        a, b, shift = r.add_multipliers(scales[0] / scales[2], scales[1] / scales[2])
-        add = r.AddI8(**places, **zeros, left_multiplier=a, right_multiplier=b, shift=shift)
-        packed, expected = add.pack(), reference.add_i8(add, left, right)
-    after = host.run(packed, arena=left.tobytes() + right.tobytes() + bytes(count))
-    np.testing.assert_array_equal(np.frombuffer(after[count + period :], np.int8), expected)
+    check_binary_i8(host, seed, period=period, repeats=repeats, scales=scales, multiply=multiply)
 
 
 @FEW
@@ -157,27 +116,11 @@ def test_addition_and_multiplication_equal_the_reference(
 def test_softmax_equals_the_reference_and_the_real_one(
     host: KernelHost, seed: int, rows: int, columns: int, scale: float
 ) -> None:
-    rng = np.random.default_rng(seed)
-    values = image(rng, rows, columns)
-    table = r.softmax_table(scale)
-    record = r.SoftmaxI8(
-        input=0, output=values.size, rows=rows, columns=columns, table=0,
-        multiplier=r.softmax_multiplier(1 / 256), output_zero=-128,
-    )  # fmt: skip
-    after = host.run(record.pack(), arena=values.tobytes() * 2, weights=table)
-    made = np.frombuffer(after[values.size :], np.int8).reshape(values.shape)
-    np.testing.assert_array_equal(made, reference.softmax_i8(record, values, table))
-    powers = np.exp((values.astype(float) - values.max(axis=1, keepdims=True)) * scale)
-    real = np.clip(np.rint(powers / powers.sum(axis=1, keepdims=True) * 256) - 128, -128, 127)
-    assert np.abs(made - real).max() <= 1
+    check_softmax_i8(host, seed, rows=rows, columns=columns, scale=scale)
 
 
 def test_table_is_looked_up(host: KernelHost) -> None:
-    values = np.arange(-128, 128).astype(np.int8)
-    table = np.random.default_rng(1).integers(-128, 128, 256, dtype=np.int8).tobytes()
-    record = r.TableI8(input=0, output=0, count=256, table=0)
-    assert host.run(record.pack(), arena=values.tobytes(), weights=table) == table
-    assert reference.table_i8(record, values, table).tobytes() == table
+    check_table_i8(host)
 
 
 @settings(max_examples=300, deadline=None)
@@ -258,11 +201,10 @@ def test_convolution_is_within_a_step_of_onnx_runtime(
         folded, [float(np.float32(source.scale) * s) / float(np.float32(target.scale)) for s in scales]
     )
     laid = depthwise_weights(weights) if depthwise else np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
-    ours, expected = run_conv(
+    ours = check_conv_i8(
         host, window, values, laid.reshape(-1), table, groups=channels if depthwise else 1, depthwise=depthwise,
         input_zero=source.zero, output_zero=target.zero,
     )  # fmt: skip
-    np.testing.assert_array_equal(ours, expected)
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
 
 
