@@ -203,24 +203,28 @@ class Connection:
         ``patience_s``: how long to wait for room each time that there is none. Nothing else is sent on this
         connection until the rest is sent. Raises ConnectionLostError.
         """
-        unsent = [memoryview(pack_header(Type.TENSOR, len(data), channel=channel, sequence=frame)), data]
+        header = pack_header(Type.TENSOR, len(data), channel=channel, sequence=frame)
         self._send_lock.acquire()
         try:
-            while unsent:  # again after a part was taken: a fast link has made room by then
-                sent = self._send_some(unsent, patience_s)
-                if sent is None:
-                    return tuple(unsent)
-                while unsent and sent >= len(unsent[0]):
-                    sent -= len(unsent.pop(0))
-                if unsent:
-                    unsent[0] = unsent[0][sent:]
+            sent = self._send_some((header, data), patience_s)
+            unsent: Unsent = ()
+            if sent != HEADER.size + len(data):  # else the kernel took all of it: the way of most
+                unsent = self._send_on(_rest((memoryview(header), data), sent or 0), sent, patience_s)
         except OSError as error:
             self._send_lock.release()
             raise ConnectionLostError(str(error), self.last_received) from error
-        self._send_lock.release()
-        return ()
+        if not unsent:
+            self._send_lock.release()
+        return unsent
 
-    def _send_some(self, parts: Sequence[memoryview], patience_s: float) -> int | None:
+    def _send_on(self, unsent: Unsent, sent: int | None, patience_s: float) -> Unsent:
+        """Hand over more for as long as a part is taken, for a fast link has made room by then; what is left."""
+        while unsent and sent is not None:
+            sent = self._send_some(unsent, patience_s)
+            unsent = _rest(unsent, sent or 0)
+        return unsent
+
+    def _send_some(self, parts: Sequence[bytes | memoryview], patience_s: float) -> int | None:
         """How many bytes the kernel took; None if there was no room."""
         try:
             return self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT)
@@ -274,6 +278,16 @@ class Connection:
         self.shutdown()
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _rest(parts: Unsent, sent: int) -> Unsent:
+    """What of the parts comes behind the first ``sent`` bytes."""
+    rest = []
+    for part in parts:
+        if sent < len(part):
+            rest.append(part[sent:])
+        sent = max(0, sent - len(part))
+    return tuple(rest)
 
 
 def remote_error(message: Error) -> RemoteError:

@@ -47,7 +47,7 @@ class LinkCounters:
 class _Hop:
     """An entry of a sender's list, with what it needs at hand: after an inference every look-up is a cache miss."""
 
-    __slots__ = ("depends_on_input", "key", "link", "size", "stage", "tensor")
+    __slots__ = ("connection", "counters", "depends_on_input", "key", "link", "size", "stage", "tensor", "views")
 
     def __init__(self, run: Run, step: Step) -> None:
         tensor = run.deployment.tensors[step.tensor]
@@ -55,6 +55,8 @@ class _Hop:
         self.key = (step.tensor, step.link)
         self.size = tensor.size_bytes
         self.depends_on_input = tensor.origin == "input"
+        self.connection, self.counters = run.out_connection(step.link), run.sent[step.link]
+        self.views = run.views(step.tensor)
 
 
 class Sender:
@@ -153,13 +155,12 @@ class Sender:
 
     def _start(self) -> bool:
         """Begin the current hop; True when the kernel took all of it."""
-        hop, frame, run = self._steps[self._index], self._frame, self._run
-        if hop.depends_on_input and run.latency is not None:
-            run.latency.frame_started(frame)
+        hop, frame, latency = self._steps[self._index], self._frame, self._run.latency
+        if hop.depends_on_input and latency is not None:
+            latency.frame_started(frame)
+        view = hop.views[frame % len(hop.views)]
         self._started_ns = time.monotonic_ns()
-        self._unsent = run.out_connection(hop.link).start_tensor(
-            hop.tensor, frame, run.view(hop.tensor, frame), PATIENCE_S if run.latency else 0.0
-        )
+        self._unsent = hop.connection.start_tensor(hop.tensor, frame, view, PATIENCE_S if latency is not None else 0.0)
         if self._unsent:
             return False
         self._sent(hop, frame)
@@ -168,11 +169,11 @@ class Sender:
     def _finish(self) -> None:
         hop, frame = self._steps[self._index], self._frame
         unsent, self._unsent = self._unsent, ()
-        self._run.out_connection(hop.link).finish_tensor(unsent)
+        hop.connection.finish_tensor(unsent)
         self._sent(hop, frame)
 
     def _sent(self, hop: _Hop, frame: int) -> None:
-        self._run.sent[hop.link].add(hop.size, time.monotonic_ns() - self._started_ns)
+        hop.counters.add(hop.size, time.monotonic_ns() - self._started_ns)
         progress = self._progress
         with progress.lock:
             self.sent[hop.key] = frame + 1

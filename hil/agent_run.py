@@ -61,9 +61,11 @@ class Run:
         self._register_users()
         self._senders = [Sender(self, k, self._order(steps)) for k, steps in deployment.senders.items()]
         self.senders_of: dict[int, list[Sender]] = {t: [] for t in deployment.tensors}
+        self._sender_of_hop: dict[tuple[int, str], Sender] = {}
         for sender in self._senders:
-            for tensor, _ in sender.sent:
+            for tensor, link in sender.sent:
                 self.senders_of[tensor].append(sender)
+                self._sender_of_hop[tensor, link] = sender
         self.credits = [r for name, r in out_readers.items() if self._awaited_here_only(name)]
         """Links whose credits the processors look for themselves."""
         self.inlet = self._sole_inlet(in_readers)
@@ -104,6 +106,10 @@ class Run:
         """The bytes of a tensor's slot for a frame."""
         views = self._views[tensor]
         return views[frame % len(views)]
+
+    def views(self, tensor: int) -> Sequence[memoryview]:
+        """The bytes of a tensor's slots; frame n has the one of number n modulo their count."""
+        return self._views[tensor]
 
     def out_connection(self, link: str) -> Connection:
         """Connection of a link that leaves this board."""
@@ -153,7 +159,7 @@ class Run:
 
     def sent_frames(self, tensor: int, link: str) -> int:
         """How many frames of a tensor have been handed to a link; one that is being handed over counts."""
-        return max(s.sent.get((tensor, link), -1) for s in self.senders_of[tensor]) + 1
+        return self._sender_of_hop[tensor, link].sent[tensor, link] + 1
 
     def token_arrived(self, channel: int, sequence: int) -> None:
         """At the source: a completion token, or a ping that is back."""
