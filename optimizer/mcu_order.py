@@ -63,7 +63,7 @@ def _candidates(problem: Problem, processor: str, part: SegmentPart) -> Iterable
     yield tuple(sorted(part.operators))
     sizes = problem.tables.tensor_bytes[:, problem.processor_index[processor]]
     made = {t for v in part.operators for t in problem.graph.operators[v].outputs}
-    held = {t: int(sizes[t]) for t in sorted(made)}
+    held = {t: int(sizes[t]) for t in sorted(made.difference(part.leaving))}
     yield lowest_peak_order(problem.graph, problem.always_live, part.operators, held, in_place=True).operators
 
 
@@ -91,7 +91,11 @@ def _bound(problem: Problem, processor: str, part: SegmentPart) -> int:
     for at, v in enumerate(operators):
         needed[at] -= _shared(small, graph.operators[v].outputs, v, sizes)
     memory = small_memory(problem, processor, part)
-    arena = int(needed.max(initial=0))
+    ends = [
+        sum(int(sizes[t]) * (2 if t in part.turned else 1) for t in crossing)
+        for crossing in (part.entering, part.leaving)
+    ]
+    arena = max(int(needed.max(initial=0)), *ends)
     return runtime.block(
         runtime.block(arena) + runtime.block(memory.scratch_bytes) + runtime.record_ram_bytes * _records(small, part)
     )
