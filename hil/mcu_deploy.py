@@ -18,7 +18,7 @@ from hil.targets import connect_mcu
 from hil.targets.serial_mcu import SerialMcu
 from optimizer.split_manifest import Bundle, BundleTensor
 
-__all__ = ["McuDeployment", "deploy_mcus"]
+__all__ = ["McuBench", "McuDeployment", "deploy_mcus", "quicken"]
 
 Tell = Callable[[str], None]
 PART_HEAD_BYTES = 8
@@ -27,51 +27,28 @@ FILL_TIMEOUT_S = 60.0  # a window of the largest tensors at the lowest rate
 _TURN_S = 0.005
 
 
-class McuDeployment:
-    """Flashed boards. `configure` and `start` for each run, `stop` behind it."""
+class McuBench:
+    """Boards with sessions. `lay` routes, `start`, `stop`; the host is one end of some of the links."""
 
-    def __init__(
-        self, bundle: Bundle, lab: Lab, boards: Mapping[str, SerialMcu], images: Mapping[str, BoardImage]
-    ) -> None:
-        self.bundle, self.lab, self.boards, self.images = bundle, lab, boards, images
+    def __init__(self, lab: Lab, boards: Mapping[str, SerialMcu], source: str, sink: str) -> None:
+        self.lab, self.boards = lab, boards
+        self.source, self.sink = boards[source], boards[sink]
         self.links: dict[str, HostLink] = {}
         """The host's end of the line, by board that it exchanges tensors with."""
         self._routes: dict[str, BoardRoutes] = {}
-        self._sha256 = {name: board.client.slot().sha256 for name, board in boards.items() if name in images}
+        self._entering: frozenset[int] = frozenset()
+        """Tensors that the host makes, not hands on."""
 
-    @property
-    def source(self) -> SerialMcu:
-        """The board where frames enter."""
-        return self.boards[self.bundle.source]
-
-    @property
-    def sink(self) -> SerialMcu:
-        """The board where results leave."""
-        return self.boards[self.bundle.sink]
-
-    def layout(self, tensor: BundleTensor) -> str:
-        """How a tensor lies on the wire: by the board that makes it or one that takes it."""
-        for image in self.images.values():
-            for found in (*image.compiled.inputs, *image.compiled.outputs):
-                if found.name == tensor.name:
-                    return found.layout
-        return "flat"
-
-    def configure(self, mode: Mode) -> None:
-        """Load the models anew and lay the routes of a mode. Raises DeviceError, BundleError."""
-        compiled = {image.segment: image.compiled for image in self.images.values()}
-        self.lay(board_routes(self.bundle, self.lab, compiled, mode), load=True)
-
-    def lay(self, routes: Mapping[str, BoardRoutes], *, load: bool) -> None:
-        """Lay routes; with ``load`` the models are ready for them. Raises DeviceError."""
+    def lay(self, routes: Mapping[str, BoardRoutes], images: Mapping[str, bytes] | None = None) -> None:
+        """Lay routes, with the models of ``images`` (hash by board) ready for them. Raises DeviceError."""
         self.links = {}
         self._routes = dict(routes)
         for name, board in self.boards.items():
             with board.phase("load"):
                 board.client.line.on_link = None
                 board.client.unload()
-                if load and name in self.images:
-                    board.client.load(self._sha256[name])
+                if images is not None and name in images:
+                    board.client.load(images[name])
         for name, wanted in routes.items():
             with self.boards[name].phase("set up links"):
                 self._open_links(name, wanted)
@@ -102,8 +79,7 @@ class McuDeployment:
 
     def start(self, frames: int = 0) -> None:
         """Begin a run: the source last, so that everybody else is ready for its first frame."""
-        names = [name for name in self._routes if name != self.bundle.source]
-        for name in (*names, *([self.bundle.source] if self.bundle.source in self._routes else [])):
+        for name in sorted(self._routes, key=lambda name: name == self.source.name):
             with self.boards[name].phase("start"):
                 self.boards[name].client.start(frames)
 
@@ -112,18 +88,6 @@ class McuDeployment:
         for name in self._routes:
             with self.boards[name].phase("stop"):
                 self.boards[name].client.stop()
-
-    def fill(self, frames: Mapping[int, Sequence[bytes]]) -> None:
-        """Give the source the frames that it repeats: as many as the tensor's depth, by tensor."""
-        link = self.links.get(self.bundle.source)
-        if link is None:
-            return
-        with self.source.phase("stimuli"):
-            for tensor in (t for t in self.bundle.tensors if t.id in self.bundle.inputs):
-                for number in range(tensor.depth):
-                    data = frames[tensor.id]
-                    link.send(tensor.id, data[number % len(data)], timeout_s=FILL_TIMEOUT_S)
-            link.flush(timeout_s=FILL_TIMEOUT_S)
 
     def turn(self) -> None:
         """Serve the host's ends of links for a moment, and hand on what goes through the host."""
@@ -139,14 +103,13 @@ class McuDeployment:
 
     def _handed_on(self) -> dict[int, tuple[str, list[str]]]:
         """By tensor that goes through the host: the board it comes from, those it goes to."""
-        entering = set(self.bundle.inputs)
         found: dict[int, tuple[str, list[str]]] = {}
         for giver, routes in self._routes.items():
             for tensor in routes.to_host:
                 takers = [
                     name
                     for name, other in self._routes.items()
-                    if tensor in other.from_host and not (tensor in entering and name == self.bundle.source)
+                    if tensor in other.from_host and not (tensor in self._entering and name == self.source.name)
                 ]
                 if takers:
                     found[tensor] = (giver, takers)
@@ -169,6 +132,43 @@ class McuDeployment:
         return {name: board.statistics(phase) for name, board in self.boards.items()}
 
 
+class McuDeployment(McuBench):
+    """A bundle on flashed boards. `configure` and `start` for each run, `stop` behind it."""
+
+    def __init__(
+        self, bundle: Bundle, lab: Lab, boards: Mapping[str, SerialMcu], images: Mapping[str, BoardImage]
+    ) -> None:
+        super().__init__(lab, boards, bundle.source, bundle.sink)
+        self.bundle, self.images = bundle, images
+        self._entering = frozenset(bundle.inputs)
+        self._sha256 = {name: board.client.slot().sha256 for name, board in boards.items() if name in images}
+
+    def layout(self, tensor: BundleTensor) -> str:
+        """How a tensor lies on the wire: by the board that makes it or one that takes it."""
+        for image in self.images.values():
+            for found in (*image.compiled.inputs, *image.compiled.outputs):
+                if found.name == tensor.name:
+                    return found.layout
+        return "flat"
+
+    def configure(self, mode: Mode) -> None:
+        """Load the models anew and lay the routes of a mode. Raises DeviceError, BundleError."""
+        compiled = {image.segment: image.compiled for image in self.images.values()}
+        self.lay(board_routes(self.bundle, self.lab, compiled, mode), self._sha256)
+
+    def fill(self, frames: Mapping[int, Sequence[bytes]]) -> None:
+        """Give the source the frames that it repeats: as many as the tensor's depth, by tensor."""
+        link = self.links.get(self.source.name)
+        if link is None:
+            return
+        with self.source.phase("stimuli"):
+            for tensor in (t for t in self.bundle.tensors if t.id in self.bundle.inputs):
+                for number in range(tensor.depth):
+                    data = frames[tensor.id]
+                    link.send(tensor.id, data[number % len(data)], timeout_s=FILL_TIMEOUT_S)
+            link.flush(timeout_s=FILL_TIMEOUT_S)
+
+
 @contextmanager
 def deploy_mcus(
     bundle: Bundle, lab: Lab, *, tell: Tell = lambda _: None, progress: FlashProgress = lambda *_: None
@@ -181,7 +181,7 @@ def deploy_mcus(
             boards[name] = stack.enter_context(connect_mcu(lab, name))
         images, _ = flash_boards(bundle, lab, boards, tell=tell, progress=progress)
         if lab.emulated:
-            _quicken(boards)
+            quicken(boards)
         deployment = McuDeployment(bundle, lab, boards, images)
         try:
             yield deployment
@@ -189,7 +189,7 @@ def deploy_mcus(
             _let_go(boards)
 
 
-def _quicken(boards: Mapping[str, SerialMcu]) -> None:
+def quicken(boards: Mapping[str, SerialMcu]) -> None:
     """Answers take less of an emulated board's time; its line has no rate that the next session could miss."""
     for board in boards.values():
         with board.phase("change of baud"):

@@ -12,7 +12,7 @@ import onnx
 
 from boards.board import System
 from firmware_interface.board_messages import Memory
-from firmware_interface.compiler import CompiledSegment, compile_segment
+from firmware_interface.compiler import CompiledSegment, SegmentLayout, compile_segment
 from firmware_interface.errors import CompileError
 from hil.errors import BundleError, LabError
 from hil.lab_types import Lab
@@ -20,7 +20,17 @@ from hil.mcu_routes import board_routes, link_buffer_bytes
 from hil.targets.serial_mcu import SerialMcu
 from optimizer.split_manifest import Bundle, BundleSegment, BundleTensor
 
-__all__ = ["POSIX", "BoardImage", "board_type", "check_room", "compile_boards", "from_wire", "mcu_boards", "to_wire"]
+__all__ = [
+    "POSIX",
+    "BoardImage",
+    "board_type",
+    "check_room",
+    "compile_boards",
+    "from_wire",
+    "image_ram_bytes",
+    "mcu_boards",
+    "to_wire",
+]
 
 Array = npt.NDArray[Any]
 POSIX = "posix"
@@ -77,7 +87,7 @@ def compile_boards(bundle: Bundle, lab: Lab, types: Mapping[str, str]) -> dict[s
     for segment in bundle.segments:
         if segment.board in types:
             found = compiled[segment.name]
-            ram = _model_bytes(found) + link_buffer_bytes(routes[segment.board].routes)
+            ram = image_ram_bytes(found) + link_buffer_bytes(routes[segment.board].routes)
             images[segment.board] = BoardImage(segment.board, segment.name, found, ram)
     return images
 
@@ -88,11 +98,13 @@ def _compile(bundle: Bundle, segment: BundleSegment, types: Mapping[str, str]) -
     boards = {s.name: s.board for s in bundle.segments}
     for tensor in bundle.tensors:
         ends = {boards[name] for name in (*tensor.consumers, *([tensor.producer] if tensor.producer else []))}
+        ends |= {bundle.source} if tensor.producer is None else set()
+        ends |= {bundle.sink} if tensor.to_sink else set()
         if tensor.name in wire and ends <= set(types):
             del wire[tensor.name]  # both ends keep channels last; the host turns what enters and leaves the bench
     try:
         model = onnx.load(str(path))
-        return compile_segment(model, board=types[segment.board], wire=wire)
+        return compile_segment(model, board=types[segment.board], layout=_layout(segment), wire=wire)
     except CompileError as e:
         raise BundleError(
             f"segment {segment.name} cannot be made an image: {e}",
@@ -101,7 +113,13 @@ def _compile(bundle: Bundle, segment: BundleSegment, types: Mapping[str, str]) -
         ) from e
 
 
-def _model_bytes(compiled: CompiledSegment) -> int:
+def _layout(segment: BundleSegment) -> SegmentLayout | None:
+    arena = segment.arena
+    return None if arena is None else SegmentLayout(arena.operators, arena.offsets, arena.size_bytes)
+
+
+def image_ram_bytes(compiled: CompiledSegment) -> int:
+    """RAM of the arena that the model takes, without the buffers of its tensors on the wires."""
     times = _TICKS_BYTES * len(compiled.records)
     return sum(-(-size // _BLOCK) * _BLOCK for size in (compiled.arena_bytes, compiled.scratch_bytes, times))
 

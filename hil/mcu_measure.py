@@ -19,8 +19,8 @@ import numpy.typing as npt
 from firmware_interface.board_messages import BoardStatistics
 from hil.deploy_document import routes_of
 from hil.errors import DeviceTimeoutError
-from hil.mcu_deploy import McuDeployment
-from hil.mcu_routes import SIGNAL_BYTES, ping_routes
+from hil.mcu_deploy import McuBench, McuDeployment
+from hil.mcu_routes import SIGNAL_BYTES, ping_routes, way_back
 from hil.mcu_run import wire_frames
 from hil.measure_figures import Figures, Snapshot, figures
 from hil.measurement import LatencyFigures, latency_figures, median_interval
@@ -32,6 +32,7 @@ MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boa
 MOST_VOID = 2  # void windows that are made up for, to each that is wanted
 LEAST_FRAMES = 3  # in a window
 PINGS = 20
+STALL_S = 60.0  # without any signal coming back
 LOOK_S = 1.0
 """Between two looks at a board: each costs it the time of an answer."""
 
@@ -102,7 +103,8 @@ class McuMeasurement:
         self._deployment.stop()
         back_ns = 0
         if self._bundle.source != self._bundle.sink:
-            back_ns = round_trip_ns(self._deployment, self._patience(), self._pause) // 2
+            way = way_back(self._bundle, self._deployment.lab)
+            back_ns = round_trip_ns(self._deployment, way, self._pause) // 2
         self._latency = latency_figures(samples, back_ns)
 
     def result(self) -> McuFigures:
@@ -237,19 +239,20 @@ class McuMeasurement:
 
 
 def round_trip_ns(
-    deployment: McuDeployment,
-    patience_s: float,
+    bench: McuBench,
+    back: Sequence[str],
     pause: Callable[[float], None],
     size_bytes: int = SIGNAL_BYTES,
     pings: int = PINGS,
+    patience_s: float = STALL_S,
 ) -> int:
     """Median nanoseconds of a signal of ``size_bytes`` from the source to the sink and a small one back.
 
-    By the source's clock, without any model. Raises DeviceError.
+    By the source's clock, without any model; ``back`` is the way from the sink to the source. Raises DeviceError.
     """
-    deployment.lay(ping_routes(deployment.bundle, deployment.lab, size_bytes), load=False)
-    deployment.start(pings)
-    source, seen, total_ticks, moved = deployment.source, 0, 0, time.monotonic()
+    bench.lay(ping_routes(bench.lab, back, size_bytes))
+    bench.start(pings)
+    source, seen, total_ticks, moved = bench.source, 0, 0, time.monotonic()
     samples: list[float] = []
     while seen < pings:
         pause(0.2)
@@ -262,7 +265,7 @@ def round_trip_ns(
             raise DeviceTimeoutError(
                 f"no signal came back for {patience_s:.0f} s", phase="calibrate the way back", board=source.name
             )
-    deployment.stop()
+    bench.stop()
     return round(_middle(samples[1:]) / source.facts.tick_hz * 1e9)
 
 

@@ -16,7 +16,18 @@ from hil.errors import BundleError
 from hil.lab_types import Lab
 from optimizer.split_manifest import MANIFEST, Bundle, BundleTensor
 
-__all__ = ["HOST_UART", "MAX_ROUTES", "BoardRoutes", "Mode", "board_routes", "link_buffer_bytes", "ping_routes"]
+__all__ = [
+    "HOST_UART",
+    "MAX_ROUTES",
+    "SIGNAL_BYTES",
+    "BoardRoutes",
+    "Mode",
+    "board_routes",
+    "flood_routes",
+    "link_buffer_bytes",
+    "ping_routes",
+    "way_back",
+]
 
 Mode = Literal["run", "measure", "latency"]
 """run: inputs from the host, outputs to it. measure: the first inputs repeat by themselves, outputs are counted.
@@ -70,20 +81,27 @@ def board_routes(
             if route is not None:
                 found[board].add(route)
     if mode == "latency" and bundle.source != bundle.sink:
-        for board, route in _signal(lab, _way_back(bundle, lab), _DONE, ahead=1):
+        for board, route in _signal(lab, way_back(bundle, lab), _DONE, ahead=1):
             found[board].add(route)
     for board, routes in found.items():
         _check(bundle, board, routes)
     return found
 
 
-def ping_routes(bundle: Bundle, lab: Lab, size_bytes: int = SIGNAL_BYTES) -> dict[str, BoardRoutes]:
-    """A signal of ``size_bytes`` from the source to the sink, answered by the one that ends a frame in "latency"."""
-    back = _way_back(bundle, lab)
+def ping_routes(lab: Lab, back: Sequence[str], size_bytes: int = SIGNAL_BYTES) -> dict[str, BoardRoutes]:
+    """A signal of ``size_bytes`` to the first board of ``back``, answered by the one that ends a frame in "latency"."""
     found = {board: BoardRoutes() for board in back}
-    there = _signal(lab, back[::-1], _PING, ahead=0, size_bytes=size_bytes)
+    there = _signal(lab, list(reversed(back)), _PING, ahead=0, size_bytes=size_bytes)
     for board, route in (*there, *_signal(lab, back, _DONE, ahead=1)):
         found[board].add(route)
+    return found
+
+
+def flood_routes(lab: Lab, source: str, target: str, size_bytes: int) -> dict[str, BoardRoutes]:
+    """A tensor that the source sends again and again, and the target throws away. Its number is 0, its depth 2."""
+    found = {source: BoardRoutes(), target: BoardRoutes()}
+    found[source].add(Route(0, size_bytes, 2, HOST_UART, 1 << _uart(lab, source, target), RELAY | REPEATS, 0))
+    found[target].add(Route(0, size_bytes, 2, _uart(lab, target, source), 0, RELAY, 0))
     return found
 
 
@@ -139,7 +157,7 @@ def _index(tensors: Sequence[object], tensor: BundleTensor) -> int:
     return names.index(tensor.name)
 
 
-def _way_back(bundle: Bundle, lab: Lab) -> list[str]:
+def way_back(bundle: Bundle, lab: Lab) -> list[str]:
     """Boards from the sink to the source by the fewest wires; through the host where wires do not lead there."""
     came_from: dict[str, str] = {bundle.sink: ""}
     queue = [bundle.sink]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from hil.emulate_choices import payload_bytes_per_s
 from hil.errors import LabError
 from hil.lab import check_lab
 from hil.lab_types import Lab
+from hil.mcu_profile import profile_mcus
 from hil.profile_models import ModelFile, ProfileModels, profile_models
 from hil.targets import connect_agent
 from hil.targets.target import BesideModel, ModelProfile, Target
@@ -32,7 +33,7 @@ from optimizer.cost_models.profiled import (
     map_profile,
     profiled_costs,
 )
-from optimizer.costs import BoundaryCost, CostTable, LinkCost, OperatorCost
+from optimizer.costs import BoundaryCost, CostTable, LinkCost, OperatorCost, merge_costs
 from optimizer.graph import Graph
 
 __all__ = ["ProfileOptions", "profile"]
@@ -66,7 +67,7 @@ def profile(
     progress: Callable[[str], None] | None = None,
     open_target: OpenTarget = connect_agent,
 ) -> CostTable:
-    """Measure a model on every board of the lab. Only CPUs are measured, one thread each.
+    """Measure a model on every board of the lab: CPUs, one thread each, and microcontrollers.
 
     ``progress`` is told each step. ``open_target`` connects to a board by its name.
     Raises LabError when the lab does not fit the system, DeviceError when a board fails.
@@ -75,20 +76,41 @@ def profile(
     tell = progress or (lambda _: None)
     check_lab(lab, system)
     boards = [board for board in system.boards if _cpus(board)]
-    if not boards:
+    mcus = [board for board in system.boards if lab.targets[board.name].serial is not None]
+    if not boards and not mcus:
         raise LabError(
             "no board of the system has a CPU to profile on",
             where=f"system {system.name!r}",
             expected="a processor of kind cpu",
             got=", ".join(ref.key for ref in system.processors),
         )
-    unknown = [ref.key for ref in system.processors if ref.processor.kind != "cpu"]
+    unknown = [ref.key for ref in system.processors if ref.processor.kind != "cpu" and ref.board not in mcus]
     if unknown:
         tell(f"Not measured, for want of a driver: {', '.join(unknown)}; import their costs to use them")
+    tables = [_profile_agents(graph, system, lab, boards, options, tell, open_target)] if boards else []
+    if mcus:
+        found = profile_mcus(graph, system, lab, mcus, options.links, tell)
+        tables.append(CostTable(found.operators, {}, found.links, graph.sha256))
+    return merge_costs(*tables)
+
+
+def _profile_agents(
+    graph: Graph,
+    system: System,
+    lab: Lab,
+    boards: Sequence[Board],
+    options: ProfileOptions,
+    tell: Callable[[str], None],
+    open_target: OpenTarget,
+) -> CostTable:
     with ExitStack() as stack:
         tell("Preparing the model and its cuts")
         models = stack.enter_context(profile_models(graph, options.cuts))
-        targets = {b.name: stack.enter_context(open_target(lab, b.name)) for b in system.boards}
+        targets = {
+            b.name: stack.enter_context(open_target(lab, b.name))
+            for b in system.boards
+            if lab.targets[b.name].serial is None
+        }
         pool = stack.enter_context(ThreadPoolExecutor(len(boards)))
         session = _Session({b.name: targets[b.name] for b in boards}, models, options, pool, tell)
         session.run()

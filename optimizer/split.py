@@ -22,10 +22,12 @@ from optimizer.onnx_nodes import RANDOM_OPERATORS
 from optimizer.onnx_prepare import Prepared, prepare
 from optimizer.plan import Plan, Segment, Transfer
 from optimizer.plan_io import LoadedPlan, load_plan
+from optimizer.plan_values import arena_to_dict
 from optimizer.split_directory import bundle_directory
 from optimizer.split_manifest import (
     MANIFEST,
     Bundle,
+    BundleArena,
     BundleData,
     BundleHop,
     BundleSegment,
@@ -205,9 +207,19 @@ def _write_segments(
                 inputs=tuple(ids[t] for t in inputs),
                 outputs=tuple(ids[t] for t in outputs),
                 data=tuple(BundleData(f"segments/{location}", path.stat().st_size) for location, path in built.data),
+                arena=_arena(graph, plan, segment),
             )
         )
     return tuple(written)
+
+
+def _arena(graph: Graph, plan: Plan, segment: Segment) -> BundleArena | None:
+    """Of plans that are reported on their own."""
+    layout = plan.arenas.get(segment.name)
+    if layout is None:
+        return None
+    names = tuple(graph.operators[v].name for v in segment.operators)
+    return BundleArena(names, arena_to_dict(graph, layout)["offsets"], layout.size_bytes)
 
 
 def _bundle(graph: Graph, plan: Plan, system: System, segments: tuple[BundleSegment, ...], directory: Path) -> Bundle:

@@ -19,6 +19,7 @@ __all__ = [
     "MANIFEST",
     "SCHEMA",
     "Bundle",
+    "BundleArena",
     "BundleData",
     "BundleHop",
     "BundleSegment",
@@ -71,6 +72,17 @@ class BundleData:
 
 
 @dataclass(frozen=True)
+class BundleArena:
+    """Where a segment's tensors stand on a microcontroller board, as the plan has counted them."""
+
+    operators: tuple[str, ...]
+    """In the plan's order."""
+    offsets: Mapping[str, int]
+    """Bytes by tensor name, and by "NAME@wire" for one that lies otherwise on the wire."""
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class BundleSegment:
     """One sub-model. ``inputs`` and ``outputs`` are tensor ids in the order of the sub-model's own."""
 
@@ -84,6 +96,7 @@ class BundleSegment:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     data: tuple[BundleData, ...] = ()
+    arena: BundleArena | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +225,9 @@ def _tensor_json(tensor: BundleTensor) -> dict[str, Any]:
 
 def _segment_json(segment: BundleSegment) -> dict[str, Any]:
     lists = {"inputs": list(segment.inputs), "outputs": list(segment.outputs)}
-    return {**vars(segment), **lists, "data": [dict(vars(d)) for d in segment.data]}
+    arena = segment.arena
+    placed = None if arena is None else {**vars(arena), "operators": list(arena.operators)}
+    return {**vars(segment), **lists, "data": [dict(vars(d)) for d in segment.data], "arena": placed}
 
 
 def _bundle(folder: Path, content: dict[str, Any]) -> Bundle:
@@ -246,7 +261,9 @@ def _tensor(content: dict[str, Any]) -> BundleTensor:
 def _segment(content: dict[str, Any]) -> BundleSegment:
     lists = {key: tuple(content[key]) for key in ("inputs", "outputs")}
     data = tuple(BundleData(**d) for d in content.get("data", ()))
-    return BundleSegment(**{**content, **lists, "data": data})
+    placed = content.get("arena")
+    arena = None if placed is None else BundleArena(**{**placed, "operators": tuple(placed["operators"])})
+    return BundleSegment(**{**content, **lists, "data": data, "arena": arena})
 
 
 def _check_files(folder: Path, segment: BundleSegment) -> None:
