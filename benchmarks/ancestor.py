@@ -1,6 +1,6 @@
 """The ancestor's own costs: what is proven of the throughput, contiguous and with processors revisited.
 
-    python -m benchmarks.ancestor [--skip-nsga] [--time-limit 5] [--workers 2] [--json FILE]
+    python -m benchmarks.ancestor [--skip-nsga] [--time-limit 5] [--workers 2] [--case NAME] [--json FILE]
 
 Costs are CNNParted's layer tables (benchmarks/data/cnnparted); operators without a row cost nothing, as there. Links
 are as in its runs: Gigabit Ethernet over 5 m of cable (46 bytes of payload at least, 26 bytes beside every 1,500, 6 ns
@@ -200,8 +200,8 @@ def nsga_alone(problem: Problem, seconds: float, seed: int) -> float:
     return 1 / pool.best_value("throughput")
 
 
-def rows(time_limit_s: float, workers: int, skip_nsga: bool) -> Iterator[Row]:
-    for case in CASES:
+def rows(cases: Sequence[Case], time_limit_s: float, workers: int, skip_nsga: bool) -> Iterator[Row]:
+    for case in cases:
         begin = time.monotonic()
         problem = make_case_problem(case)
         print(f"{case.name}: model and costs read in {time.monotonic() - begin:.2f} s")
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=5.0, help="seconds a search")
     parser.add_argument("--workers", type=int, default=2, help="threads of CP-SAT")
     parser.add_argument("--skip-nsga", action="store_true", help="without NSGA-II alone, which takes 50 x our time")
+    parser.add_argument("--case", help="only cases whose names hold this")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = []
@@ -226,7 +227,8 @@ def main() -> None:
         f"{'case':<21} {'plans':<15} {'1/s':>9} {'bound':>9} {'gap':>8} {'status':>8} {'seconds':>8} {'segments':>8} "
         f"{'target':>8} {'over board':>10} {'over NSGA-II':>12}"
     )
-    for row in rows(given.time_limit, given.workers, given.skip_nsga):
+    cases = [case for case in CASES if given.case is None or given.case in case.name]
+    for row in rows(cases, given.time_limit, given.workers, given.skip_nsga):
         found.append({**asdict(row), "gain_over_board": row.gain_over_board, "gain_over_nsga": row.gain_over_nsga})
         print(_line(row), flush=True)
     if given.json:

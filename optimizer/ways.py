@@ -149,6 +149,8 @@ class _Walk:
 
     def _relay(self, board: str, work: Work) -> int | None:
         """Work that is no segment's; the activity that the tensor waits for, where it waits."""
+        if work == Work():
+            return None  # a board without processors has none
         first = f"{board}/{self.problem.system.board(board).processors[0].name}"
         if work.beside_s > 0:
             self.relayed.append((first, work.beside_s))

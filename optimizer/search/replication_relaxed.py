@@ -57,7 +57,7 @@ def relax_sets(problem: Problem, sets: Configuration, at_most_s: float = math.in
     if pinned & shared:
         return None  # the pinned operators would run on every board of the set
     boards = [_board(problem, b, members) for b in problem.system.boards if b.name not in hidden]
-    names = {b.name: [r.board.name for r in members.get(f"{b.name}/{b.processors[0].name}", ())] for b in boards}
+    names = {b.name: [r.board.name for r in _set_of(b, members)] for b in boards}
     links = _links(problem, {name: found or [name] for name, found in names.items()})
     source, sink = (stands_for.get(name, name) for name in (problem.system.source, problem.system.sink))
     switches = problem.system.switches if _star(problem) else ()
@@ -71,9 +71,14 @@ def relax_sets(problem: Problem, sets: Configuration, at_most_s: float = math.in
     return Relaxed(relaxed, keys)
 
 
+def _set_of(board: Board, members: dict[str, tuple[ProcessorRef, ...]]) -> tuple[ProcessorRef, ...]:
+    """The processors that take turns with the board's own, its own first; none where it works alone or has none."""
+    return members.get(f"{board.name}/{board.processors[0].name}", ()) if board.processors else ()
+
+
 def _board(problem: Problem, board: Board, members: dict[str, tuple[ProcessorRef, ...]]) -> Board:
     """The board with room for weights only, as much as the smallest of its set has."""
-    group = members.get(f"{board.name}/{board.processors[0].name}", ())
+    group = _set_of(board, members)
     room = min(_room(problem, b) for b in [board, *(ref.board for ref in group)])
     return replace(board, ram_bytes=_ROOM, flash_bytes=room, weights_in="flash", runtime_ram_bytes=0)
 
