@@ -1,0 +1,109 @@
+"""Arenas of the small networks as a microcontroller board holds them, against what TFLite Micro's planner would take.
+
+Run: python -m benchmarks.mcu_arena [MODEL ...]
+
+Each network whole on one board, model input and output included. Columns, bytes:
+
+  greedy   every tensor a buffer of its own (a float32 Relu or Clip is part of what it follows, as in a .tflite file),
+           in the model's order, largest first into the lowest gap, 16-aligned: TFLite Micro's GreedyMemoryPlanner,
+           written anew here
+  ours     the plan's arena: results in place where the kernels allow it, 4-aligned, greedy or CP-SAT
+  peak     of ours: no layout of this order is smaller
+  smaller  1 - ours / greedy
+  +scratch the same with kernels' scratch: greedy places it among the tensors, for the time of its operator; our
+           firmware keeps one block for the largest
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from boards.board import System
+from boards.catalog import load_board
+from optimizer.cost_models.roofline import roofline_costs
+from optimizer.graph import Graph
+from optimizer.mcu import SmallProcessor
+from optimizer.mcu_memory import SegmentPart, segment_memory, segment_part
+from optimizer.memory import LiveRange
+from optimizer.memory_offsets import greedy_by_size
+from optimizer.onnx_model import load_graph
+from optimizer.problem import Problem
+from optimizer.zoo import tiny_names
+
+ALIGNMENT = 16
+"""Of TFLite Micro's buffers."""
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Bytes of one network's arena."""
+
+    greedy: int
+    ours: int
+    peak: int
+    greedy_scratch: int
+    ours_scratch: int
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", default=tiny_names())
+    columns = f"{'greedy':>8} {'ours':>8} {'peak':>8} {'smaller':>8} {'greedy+scratch':>15} {'ours+scratch':>13}"
+    print(f"{'network':>28} {columns}")
+    for model in parser.parse_args().models:
+        a = measure(f"zoo:{model}")
+        print(
+            f"{model:>28} {a.greedy:8d} {a.ours:8d} {a.peak:8d} {1 - a.ours / a.greedy:8.1%} {a.greedy_scratch:15d} "
+            f"{a.ours_scratch:13d}"
+        )
+
+
+def measure(model: str) -> Arena:
+    """One network on one board."""
+    graph = load_graph(model)
+    board = replace(load_board("mps2-an386"), name="only")
+    system = System("one", (board,), (), "only", "only")
+    problem = Problem(graph, system, roofline_costs(graph, system))
+    small, sizes = problem.small_processors[0], problem.tables.tensor_bytes[:, 0]
+    part = segment_part(graph, range(len(graph.operators)), graph.outputs, ())
+    ours = segment_memory(graph, small, part, sizes)
+    needs = [small.needs[v] for v in part.operators]
+    scratch = [0 if n is None else n.scratch_bytes for n in needs]
+    plain = plain_buffers(graph, small, part, sizes)
+    beside = [LiveRange((), size, at, at) for at, size in enumerate(scratch, 1) if size]
+    return Arena(
+        greedy=_greedy(plain),
+        ours=ours.layout.size_bytes,
+        peak=ours.layout.peak_bytes,
+        greedy_scratch=_greedy([*plain, *beside]),
+        ours_scratch=small.runtime.block(ours.layout.size_bytes) + small.runtime.block(ours.scratch_bytes),
+    )
+
+
+def plain_buffers(
+    graph: Graph, small: SmallProcessor, part: SegmentPart, sizes: npt.NDArray[np.int64]
+) -> list[LiveRange]:
+    """A buffer for every tensor; positions as in ``optimizer.mcu_memory.small_buffers``."""
+    at = {v: i for i, v in enumerate(part.operators, 1)}
+    end = len(part.operators) + 1
+    first = dict.fromkeys(part.entering, 0) | {t: at[v] for v in part.operators for t in graph.operators[v].outputs}
+    last = {t: max((at[c] for c in graph.tensors[t].consumers), default=first[t]) for t in first}
+    last.update(dict.fromkeys(part.leaving, end))
+    for v in reversed(part.operators):
+        needs, op = small.needs[v], graph.operators[v]
+        if needs is not None and needs.folds:  # its input is the very tensor
+            last[op.inputs[0]] = last.pop(op.outputs[0])
+    return [LiveRange((t,), int(sizes[t]), first[t], last[t]) for t in last]
+
+
+def _greedy(buffers: list[LiveRange]) -> int:
+    return greedy_by_size(buffers, [-(-b.size_bytes // ALIGNMENT) * ALIGNMENT for b in buffers]).size_bytes
+
+
+if __name__ == "__main__":
+    main()
