@@ -16,6 +16,7 @@ from firmware_interface.firmware_build import FIRMWARE_SOURCE
 from firmware_interface.image import ImageTensor, build_image, copy_record
 from firmware_interface.serial_port import Port, open_port
 from tests.needs import needs_program
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 FIRMWARE = FIRMWARE_SOURCE
@@ -104,7 +105,7 @@ class PosixBoard:
         assert "runtime error" not in errors, errors
 
 
-def wait_for(path: Path, timeout_s: float = 5.0) -> Port:
+def wait_for(path: Path, timeout_s: float = PATIENCE_S) -> Port:
     """Connect to a socket that appears soon."""
     end = time.monotonic() + timeout_s
     while True:

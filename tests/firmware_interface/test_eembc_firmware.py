@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from firmware_interface.serial_port import Port
 from tests.firmware_interface.posix_board import BUILD, PosixBoard, build
+from tests.waiting import PATIENCE_S
 
 INPUT_BYTES, RESULTS = 3072, 10
 READY = b"m-ready\r\n"
@@ -39,7 +40,7 @@ def port(board: PosixBoard) -> Iterator[Port]:
     port.close()
 
 
-def until_ready(port: Port, answers: int = 1, timeout_s: float = 20.0) -> bytes:
+def until_ready(port: Port, answers: int = 1, timeout_s: float = PATIENCE_S) -> bytes:
     """What comes until so many answers have ended."""
     end = time.monotonic() + timeout_s
     data = b""
@@ -50,7 +51,7 @@ def until_ready(port: Port, answers: int = 1, timeout_s: float = 20.0) -> bytes:
 
 
 def ask(port: Port, command: str | bytes) -> bytes:
-    port.write((command.encode() if isinstance(command, str) else command) + b"%", 5.0)
+    port.write((command.encode() if isinstance(command, str) else command) + b"%", PATIENCE_S)
     return until_ready(port)
 
 
@@ -150,11 +151,11 @@ def test_after_a_refused_load_no_bytes_are_taken(port: Port) -> None:
 
 def test_another_command_ends_a_run_that_would_take_hours(port: Port) -> None:
     load(port, bytes(INPUT_BYTES))
-    port.write(b"infer 4000000000 1%", 5.0)
+    port.write(b"infer 4000000000 1%", PATIENCE_S)
     said = b""
     while b"m-infer-start" not in said:
         said += port.read(1.0)
-    port.write(b"name%", 5.0)
+    port.write(b"name%", PATIENCE_S)
     said += until_ready(port, 2 - said.count(READY))
     assert said.endswith(b"e-[Stopped by another command]\r\n" + READY + b"m-name-dut-[edgecut checksum]\r\n" + READY)
 
@@ -178,7 +179,7 @@ def test_any_bytes_get_one_answer_a_command(port: Port, pieces: list[bytes]) -> 
     """Answers as many as '%', of text lines only; the board lives on."""
     # A run that the next command ends is an answer too; a long one must not be the last.
     data = b"".join(pieces) + b"%name%"
-    port.write(data, 5.0)
+    port.write(data, PATIENCE_S)
     said = until_ready(port, data.count(b"%"))
     assert said.count(READY) == data.count(b"%")
     assert re.fullmatch(rb"(?:[me]-[ -~]*\r\n)+", said)

@@ -17,6 +17,7 @@ from firmware_interface.qemu_boards import qemu_command
 from firmware_interface.serial_port import Port
 from tests.firmware_interface.posix_board import BUILD, build, wait_for
 from tests.needs import needs_qemu
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 KIND = "mps2-an386"
@@ -32,7 +33,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
     firmware = BUILD / "eembc-ic01" / KIND / "firmware.elf"
     command = qemu_command(KIND, firmware, uid=1, serial=[f"unix:{path},server=on,wait=on"])
     with subprocess.Popen(command) as process:
-        port = wait_for(path, 20.0)
+        port = wait_for(path)
         yield port
         port.close()
         process.kill()
@@ -40,7 +41,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
 
 def test_board_starts_in_performance_mode(port: Port) -> None:
     said = b""
-    end = time.monotonic() + 20.0
+    end = time.monotonic() + PATIENCE_S
     while not said.endswith(b"m-ready\r\n"):
         assert time.monotonic() < end, said
         said += port.read(0.2)

@@ -19,6 +19,7 @@ from firmware_interface.qemu_boards import QEMU_BOARDS, qemu_command
 from tests.firmware_interface.faulty_port import FAULTS, FaultyPort
 from tests.firmware_interface.posix_board import BUILD, build, copying_image, wait_for
 from tests.needs import needs_qemu
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 SIZE = 100
@@ -42,14 +43,14 @@ def process(kind: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def socket_of(process: subprocess.Popen[bytes], tmp_path: Path) -> Path:
-    wait_for(tmp_path / "u0", 20.0).close()
+    wait_for(tmp_path / "u0").close()
     return tmp_path / "u0"
 
 
 @pytest.fixture
 def client(kind: str, socket_of: Path) -> Iterator[BoardClient]:
     with BoardClient(BoardLine(wait_for(socket_of), kind)) as client:
-        client.attach(0, timeout_s=20.0)
+        client.attach(0, timeout_s=PATIENCE_S)
         yield client
 
 
@@ -102,7 +103,7 @@ def test_an_image_of_another_board_and_one_that_does_not_fit_are_refused(client:
 def test_spoilt_frames_leave_the_image_correct(kind: str, socket_of: Path) -> None:
     port = FaultyPort(wait_for(socket_of), FAULTS["flip"], 0.05, seed=3)
     with BoardClient(BoardLine(port, kind)) as client:
-        client.attach(0, timeout_s=20.0)
+        client.attach(0, timeout_s=PATIENCE_S)
         image = copying_image(SIZE, filler=15_000)
         client.load(client.write_image(image).sha256)
     assert port.faults > 0
@@ -123,7 +124,7 @@ def test_slot_and_lease_outlive_a_reset(client: BoardClient) -> None:
 
 def test_a_crash_restarts_the_board_and_tells_where(client: BoardClient) -> None:
     client.reset(b.ResetKind.CRASH)
-    attached = client.attach(0, timeout_s=20.0)
+    attached = client.attach(0, timeout_s=PATIENCE_S)
     assert attached.cause == b.ResetCause.FAULT
     fault = client.fault()
     assert (fault.kind, fault.phase, fault.boot) == (b.FaultKind.EXCEPTION, b.Phase.MESSAGE, 1)
@@ -137,7 +138,7 @@ def test_the_watchdog_restarts_a_board_that_hangs_and_tells_where(client: BoardC
             client.reset(b.ResetKind.HANG)
         return
     client.reset(b.ResetKind.HANG)
-    attached = client.attach(0, timeout_s=60.0)
+    attached = client.attach(0, timeout_s=PATIENCE_S)
     assert attached.cause == b.ResetCause.WATCHDOG
     fault = client.fault()
     assert (fault.kind, fault.phase, fault.boot) == (b.FaultKind.WATCHDOG, b.Phase.MESSAGE, 1)
@@ -165,11 +166,11 @@ def test_a_change_of_baud_is_kept(client: BoardClient) -> None:
 def test_a_host_that_goes_in_mid_transfer_can_come_again(kind: str, socket_of: Path) -> None:
     image = copying_image(SIZE, filler=15_000)
     with BoardClient(BoardLine(_Breaking(wait_for(socket_of), 20), kind)) as client:
-        client.attach(0, timeout_s=20.0)
+        client.attach(0, timeout_s=PATIENCE_S)
         with pytest.raises(ConnectionLostError):
             client.write_image(image)
     with BoardClient(BoardLine(wait_for(socket_of), kind)) as client:
-        client.attach(0, timeout_s=20.0)
+        client.attach(0, timeout_s=PATIENCE_S)
         written = client.write_image(image)
         assert written.started_at_bytes > 0
         client.load(written.sha256)

@@ -14,6 +14,7 @@ from firmware_interface.qemu_boards import qemu_command
 from tests.firmware_interface.posix_board import BUILD, build, wait_for
 from tests.firmware_interface.test_firmware_links import deploy, run_frames
 from tests.needs import needs_qemu
+from tests.waiting import PATIENCE_S
 
 FRAMES = 4
 
@@ -36,13 +37,13 @@ def test_frames_go_from_board_to_board_and_back(tmp_path: Path, kinds: tuple[str
             command = qemu_command(kind, BUILD / kind / "firmware.elf", uid=n + 1, serial=serial)
             process = stack.enter_context(subprocess.Popen(command))
             stack.callback(process.kill)
-            client = BoardClient(BoardLine(wait_for(folder / "u0", 20.0), f"board {n}"))
+            client = BoardClient(BoardLine(wait_for(folder / "u0"), f"board {n}"))
             stack.callback(client.close)
-            client.attach(0, timeout_s=20.0)
+            client.attach(0, timeout_s=PATIENCE_S)
             assert client.facts().uid == f"{n + 1:016x}"
             clients.append(client)
         link = deploy(clients, depth=2)
-        run_frames(link, FRAMES, 2, timeout_s=90.0)
+        run_frames(link, FRAMES, 2, timeout_s=2 * PATIENCE_S)
         for client in clients:
             statistics = client.statistics()
             assert statistics.frames == FRAMES

@@ -22,6 +22,7 @@ from firmware_interface.records_f32 import Unary
 from tests.firmware_interface import kernel_checks as check
 from tests.firmware_interface.posix_board import BUILD, build, wait_for
 from tests.needs import needs_qemu
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 BOARD = "mps2-an386"
@@ -60,9 +61,9 @@ def board_of(kind: str, folder: Path) -> Iterator[BoardClient]:
     command = qemu_command(kind, BUILD / kind / "firmware.elf", uid=7, serial=[f"unix:{path},server=on,wait=off"])
     with subprocess.Popen(command) as process:
         try:
-            wait_for(path, 20.0).close()
+            wait_for(path).close()
             with BoardClient(BoardLine(wait_for(path), kind)) as client:
-                client.attach(0, timeout_s=20.0)
+                client.attach(0, timeout_s=PATIENCE_S)
                 yield client
         finally:
             process.kill()
