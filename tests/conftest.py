@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests import leftovers
 
 _PATIENCE_S = 30.0  # for what is about to end
 
-# The machines that run the suite are shared and slow at times: a time limit on one example says nothing.
-settings.register_profile("edgecut", deadline=None, derandomize=bool(os.environ.get("CI")))
+# The machines that run the suite are shared and slow at times: how long an example takes, or is made, says nothing.
+settings.register_profile(
+    "edgecut",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("edgecut")
 
 

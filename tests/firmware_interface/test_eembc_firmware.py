@@ -173,7 +173,7 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(_WORDS, st.binary(max_size=100)), max_size=60))
 def test_any_bytes_get_one_answer_a_command(port: Port, pieces: list[bytes]) -> None:
     """Answers as many as '%', of text lines only; the board lives on."""
