@@ -24,6 +24,7 @@ from hil.mcu_routes import SIGNAL_BYTES, ping_routes, way_back
 from hil.mcu_run import wire_frames
 from hil.measure_figures import Figures, Snapshot, figures
 from hil.measurement import LatencyFigures, latency_figures, median_interval
+from hil.targets.serial_mcu import SerialMcu
 
 __all__ = ["MAX_DRIFT", "McuFigures", "McuMeasurement", "round_trip_ns"]
 
@@ -31,6 +32,7 @@ Array = npt.NDArray[Any]
 MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boards were not in step
 MOST_VOID = 2  # void windows that are made up for, to each that is wanted
 LEAST_FRAMES = 3  # in a window
+CLOCK_PINGS = 5
 PINGS = 20
 STALL_S = 60.0  # without any signal coming back
 LOOK_S = 1.0
@@ -53,8 +55,8 @@ class _Look:
     """All boards' counters at about one moment."""
 
     counters: Mapping[str, BoardStatistics]
-    at_s: Mapping[str, float]
-    """When the answer came, by the host's clock."""
+    clocks: Mapping[str, tuple[float, float]]
+    """Seconds by the board's clock, and by the host's at the same moment."""
 
 
 class McuMeasurement:
@@ -117,19 +119,16 @@ class McuMeasurement:
         found = replace(found, windows=windows, throughput_per_s=median_interval(rates) if rates else None)
         drift = {
             name: max((abs(self._drift(name, a, b)) for a, b in pairwise(self._looks)), default=0.0)
-            for name in self._deployment.boards
+            for name in (self._deployment.boards if self._deployment.lab.emulated else ())
         }
         return McuFigures(found, self._latency, valid.count(False), drift)
 
     # Looking
 
     def _look(self, phase: str) -> _Look:
-        counters: dict[str, BoardStatistics] = {}
-        at_s: dict[str, float] = {}
-        for name, board in self._deployment.boards.items():
-            counters[name] = board.statistics(phase)
-            at_s[name] = time.monotonic()
-        return _Look(counters, at_s)
+        counters = self._deployment.statistics(phase)
+        emulated = self._deployment.lab.emulated
+        return _Look(counters, {n: _clock(b, phase) for n, b in self._deployment.boards.items()} if emulated else {})
 
     def _pause(self, seconds: float) -> None:
         """Serve the host's links where tensors go through it, else sleep."""
@@ -186,9 +185,8 @@ class McuMeasurement:
     # Figures
 
     def _drift(self, board: str, a: _Look, b: _Look) -> float:
-        hz = self._deployment.boards[board].facts.tick_hz
-        guest_s = (b.counters[board].ticks - a.counters[board].ticks) / hz
-        return guest_s / (b.at_s[board] - a.at_s[board]) - 1
+        (guest_a_s, host_a_s), (guest_b_s, host_b_s) = a.clocks[board], b.clocks[board]
+        return (guest_b_s - guest_a_s) / (host_b_s - host_a_s) - 1
 
     def _is_valid(self, a: _Look, b: _Look) -> bool:
         if not self._deployment.lab.emulated:
@@ -236,6 +234,20 @@ class McuMeasurement:
             entry["bytes"] += frames * tensor.size_bytes
             entry["busy_ns"] += round(self._ns(hop.source, look.counters[hop.source].send_ticks) * share)
         return traffic
+
+
+def _clock(board: SerialMcu, phase: str) -> tuple[float, float]:
+    """The board's clock and the host's, from the quickest of a few pings."""
+    best: tuple[float, float, float] | None = None
+    with board.phase(phase):
+        for _ in range(CLOCK_PINGS):
+            begin = time.monotonic()
+            guest_s = board.client.ping() * 1e-9
+            took = time.monotonic() - begin
+            if best is None or took < best[0]:
+                best = (took, guest_s, begin + took / 2)
+    assert best is not None
+    return best[1], best[2]
 
 
 def round_trip_ns(
