@@ -12,7 +12,7 @@ from pathlib import Path
 
 from firmware_interface.errors import FirmwareBuildError
 
-__all__ = ["FIRMWARE_SOURCE", "NO_LIMITS", "Limits", "build_firmware", "firmware_path"]
+__all__ = ["FIRMWARE_SOURCE", "NO_LIMITS", "Limits", "build_firmware", "firmware_path", "run_make"]
 
 FIRMWARE_SOURCE = Path(__file__).parent / "firmware"
 MAKE_TIMEOUT_S = 280.0
@@ -56,13 +56,17 @@ def build_firmware(build: Path, board: str, limits: Limits = NO_LIMITS, *, optio
     ``options`` are further variables for make. Raises FirmwareBuildError when a tool is missing, the sources do not
     compile, or the firmware does not fit the limits.
     """
+    run_make(build, board, (*limits.make_variables(), *options, board))
+    return firmware_path(build, board, limits)
+
+
+def run_make(build: Path, board: str, arguments: Sequence[str]) -> None:
+    """Make with variables and targets, into ``build``; ``board`` is for messages. Raises as `build_firmware`."""
     make = shutil.which("make")
     if make is None:
         raise FirmwareBuildError(board, "make is not installed: apt-get install make")
-    command = [
-        make, "-C", str(FIRMWARE_SOURCE), f"BUILD={build.absolute()}", f"PYTHON={sys.executable}",
-        *limits.make_variables(), *options, board,
-    ]  # fmt: skip
+    folders = (f"BUILD={build.absolute()}", f"PYTHON={sys.executable}")
+    command = [make, "-C", str(FIRMWARE_SOURCE), *folders, *arguments]
     build.mkdir(parents=True, exist_ok=True)
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -72,4 +76,3 @@ def build_firmware(build: Path, board: str, limits: Limits = NO_LIMITS, *, optio
             raise FirmwareBuildError(board, f"{' '.join(command)} took over {MAKE_TIMEOUT_S:.0f} s") from error
     if done.returncode != 0:
         raise FirmwareBuildError(board, f"{' '.join(command)}:\n{(done.stderr or done.stdout)[:_SHOWN_CHARACTERS]}")
-    return firmware_path(build, board, limits)

@@ -6,16 +6,19 @@ import subprocess
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from firmware_interface.eembc import BenchmarkClient, Identity, Mode
 from firmware_interface.eembc_measure import Rules, Stimulus, measure
+from firmware_interface.eembc_network import build_benchmark_firmware
 from firmware_interface.eembc_text import LAP_WRAP_US
 from firmware_interface.qemu_boards import qemu_command
 from firmware_interface.serial_port import Port
-from tests.firmware_interface.posix_board import BUILD, build, wait_for
+from optimizer.zoo import load_zoo_model
+from tests.firmware_interface.posix_board import BUILD, PosixBoard, build, wait_for
 from tests.needs import needs_qemu
 from tests.waiting import PATIENCE_S
 
@@ -24,19 +27,24 @@ KIND = "mps2-an386"
 SPEED_RULES = Rules(least_s=0.2, most_s=20.0)
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[Port]:
+@contextmanager
+def started(firmware: Path, folder: Path) -> Iterator[Port]:
     """The board starts when somebody has connected, so that its first line is not missed."""
-    needs_qemu()
-    build("eembc", f"EEMBC_BOARDS={KIND}")
-    path = tmp_path / "u0"
-    firmware = BUILD / "eembc-ic01" / KIND / "firmware.elf"
+    path = folder / "u0"
     command = qemu_command(KIND, firmware, uid=1, serial=[f"unix:{path},server=on,wait=on"])
     with subprocess.Popen(command) as process:
         port = wait_for(path)
         yield port
         port.close()
         process.kill()
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Port]:
+    needs_qemu()
+    build("eembc", f"EEMBC_BOARDS={KIND}")
+    with started(BUILD / "eembc-ic01" / KIND / "firmware.elf", tmp_path) as port:
+        yield port
 
 
 def test_board_starts_in_performance_mode(port: Port) -> None:
@@ -69,3 +77,24 @@ def test_board_is_measured_by_its_own_clock(port: Port) -> None:
         checksum = zlib.crc32(stimulus.data)
         expected = [round((checksum * (2 * i + 1) % 2**32 >> 22) / 1024, 3) for i in range(10)]
         assert list(window.results) == pytest.approx(expected, abs=1.1e-3)
+
+
+def test_network_makes_what_the_same_image_makes_on_another_board(tmp_path: Path) -> None:
+    """Class scores of a speech network from the emulated M4, and from a process of this machine."""
+    needs_qemu()
+    stimulus = bytes(i * 77 % 251 for i in range(490))
+    folder = build_benchmark_firmware(BUILD, [KIND, "posix"], "kws01", load_zoo_model("tiny_dscnn_int8"))
+    with (
+        PosixBoard(tmp_path, program=folder / "posix" / "board") as board,
+        BenchmarkClient(board.port(), "M4") as other,
+    ):
+        other.handshake()
+        other.load(stimulus)
+        expected = other.infer(1, 0, 120.0).results
+    with started(folder / KIND / "firmware.elf", tmp_path) as port, BenchmarkClient(port, KIND) as client:
+        client.handshake()
+        client.load(stimulus)
+        found = client.infer(2, 1, 120.0)
+    assert found.results == expected
+    assert len(set(expected)) > 1
+    assert found.board_s is not None and found.board_s > 0
