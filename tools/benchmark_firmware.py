@@ -1,6 +1,6 @@
 """Build the firmware that answers standard benchmark runners, with a network of the zoo or a file.
 
-    python tools/benchmark_firmware.py zoo:tiny_resnet8_int8 ic01 mps2-an386 posix
+python tools/benchmark_firmware.py zoo:tiny_resnet8_int8 ic01 mps2-an386 posix
 """
 
 from __future__ import annotations
