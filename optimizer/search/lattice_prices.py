@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from optimizer.search.board_sets import Spend
 from optimizer.search.downsets import Lattice
 from optimizer.search.many_boards_prices import Prices
 from optimizer.search.segment_loads import SegmentLoads
-from optimizer.search.subset_reach import Spend
 
 __all__ = ["LatticePrices"]
 

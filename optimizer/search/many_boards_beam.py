@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.problem import Problem
+from optimizer.search.board_sets import Spend
 from optimizer.search.downsets import along_orders
 from optimizer.search.many_boards_chain import Windows
 from optimizer.search.many_boards_prices import Prices
 from optimizer.search.segment_loads import SegmentLoads
-from optimizer.search.subset_reach import Segments, Spend
+from optimizer.search.subset_reach import Segments
 
 __all__ = ["OrderBeam"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from optimizer.graph import predecessors
 from optimizer.problem import Problem
+from optimizer.search.board_sets import BoardSets
 from optimizer.search.cpsat import Budget
 from optimizer.search.cpsat.prove import MAX_PERMUTED
 from optimizer.search.downsets import Lattice, all_downsets, along_orders
@@ -18,7 +19,8 @@ from optimizer.search.lattice_prices import LatticePrices
 from optimizer.search.many_boards_beam import OrderBeam
 from optimizer.search.pool import Assignment, Pool
 from optimizer.search.segment_loads import SegmentLoads
-from optimizer.search.subset_reach import BoardSets, Segments, SubsetReach
+from optimizer.search.subset_reach import Segments, SubsetReach
+from optimizer.search.visit_labels import TooManyLabelsError, VisitLabels
 
 __all__ = ["METHOD", "PRICED", "LatticeSearch"]
 
@@ -29,19 +31,19 @@ _MAX_PAIRS = 2e7
 """Kept at some tens of bytes each."""
 _MAX_PRICED = 5e7
 """Pairs times boards that prices are asked for, round by round."""
-_FOREVER_S = 1e200
+_FOREVER_S = 1e30
 """Longer than the period of any plan."""
 _MAX_SET = 4096
 """Words of a set of sets of boards: 18 boards that all differ."""
 _PASSES_S, _ORDER_S = 8e-7, 1e-3
 """Measured: seconds a pair and board of all passes of a proof; of CP-SAT an order of the boards and operator."""
-_MAX_TYPES = 64
 _MAX_WORDS = 5e7
 """Words of all sets of sets together: 0.4 GB."""
 _CLOSE = 4e-5
 _ROUGH = 1e-3
 """How close the plans along a few orders are drawn to their best."""
-_FIRST_STEP = 2e-3
+_NEXT, _FIRST_STEP = 0.9 * _CLOSE, 2e-3
+"""How far below the best plan is asked first, which mostly is all, and then with growing steps."""
 _MEMORY_SHARES = (0.9, 0.75, 0.6)
 _PATIENCE = (1.0, 1.02, 1.1)
 
@@ -82,9 +84,9 @@ class LatticeSearch:
     def proves_impossible(self, period_s: float) -> bool:
         """Whether one pass shows that no plan has the period; False also where the graph is too large."""
         lattice = all_downsets(self.problem.graph, self.work, self.problem.together, _MAX_DOWNSETS)
-        reach = None if lattice is None else self._reach(lattice, period_s)
         try:
-            return reach is not None and reach.segments(period_s, self._spend) is None
+            reach = None if lattice is None else self._reach(lattice, period_s)
+            return reach is not None and not self._ask(reach, period_s)
         except _TimeUpError:
             return False
 
@@ -99,15 +101,29 @@ class LatticeSearch:
         if self.budget.left_s <= 0:
             raise _TimeUpError
 
-    def _reach(self, lattice: Lattice, longest_s: float) -> SubsetReach | None:
+    def _reach(self, lattice: Lattice, longest_s: float, memory_share: float = 1.0) -> SubsetReach | None:
         """None where it would be too large."""
         loads = SegmentLoads(self.problem, lattice)
         words = BoardSets.size(loads.counts)
-        if len(loads.counts) > _MAX_TYPES or words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS:
+        if words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS or lattice.pairs(longest_s) > _MAX_PAIRS:
             return None
-        if lattice.pairs(longest_s) > _MAX_PAIRS:
-            return None
-        return SubsetReach(lattice, loads, BoardSets(loads.counts, self._max_stages()), longest_s)
+        return SubsetReach(lattice, loads, self._max_stages(), longest_s, self._spend, memory_share)
+
+    def _ask(self, source: _Source, period_s: float) -> bool:
+        """Whether there may be a plan with the period, as far as anything is counted; what is found is scored."""
+        found = source.segments(period_s, self._spend)
+        if found is None:
+            return False
+        if self._score(source, found) <= period_s or not isinstance(source, SubsetReach):
+            return True
+        if VisitLabels.applies(source):
+            try:
+                found = VisitLabels(source, period_s, self._spend).segments()
+            except TooManyLabelsError:
+                return True
+            if found is not None:
+                self._score(source, found)
+        return found is not None
 
     def _max_stages(self) -> int:
         """Stages that a cap on boards leaves room for."""
@@ -127,36 +143,34 @@ class LatticeSearch:
         if source is None:
             source = OrderBeam(self.problem, self.work, high, self._max_stages())
         if high == _FOREVER_S:
-            found = source.segments(high, self._spend)
-            if found is None:
+            if not self._ask(source, high):
                 return
-            high = self._score(source, found, high)
+            high = self._high_s()
         while high > low * (1 + _ROUGH):
             middle = math.sqrt(low * high) if low * 4 < high and low > 0 else (low + high) / 2
-            found = source.segments(middle, self._spend)
-            if found is None:
-                low = middle
+            if self._ask(source, middle):
+                high = min(middle, max(low, self._high_s()))
             else:
-                high = self._score(source, found, middle)
+                low = middle
 
     def _proof(self, lattice: Lattice) -> tuple[float, bool] | None:
-        high, step = self._high_s(), _FIRST_STEP
+        high, step = self._high_s(), _NEXT
         reach = self._reach(lattice, high)
         if reach is None:
             return self._priced(lattice, high)
         if high == _FOREVER_S:
-            found = reach.segments(high, self._spend)
-            if found is None:
+            if not self._ask(reach, high):
                 return math.inf, True
-            high, step = self._score(reach, found, high), 1.0
+            high = min(high, self._high_s())
         while high > self.low_s * (1 + _CLOSE):
             middle = max((self.low_s + high) / 2, high * (1 - step))
-            found = reach.segments(middle, self._spend)
-            if found is None:
+            if not self._ask(reach, middle):
                 self.low_s, step = middle, 1.0
-            else:
-                high, step = self._score(reach, found, middle), 3 * step
-        self._leave_room(reach)
+                continue
+            high, best = middle, self._high_s()
+            step = _NEXT if best < middle and step == 1.0 else max(3 * step, _FIRST_STEP)
+            high = min(high, max(best, self.low_s))
+        self._leave_room(lattice, reach)
         return self.low_s, True
 
     def _priced(self, lattice: Lattice, high_s: float) -> tuple[float, bool] | None:
@@ -173,10 +187,10 @@ class LatticeSearch:
                 high_s = middle
         return self.low_s, False
 
-    def _score(self, reach: _Source, found: Segments, period_s: float) -> float:
-        """Score the segments; the period that they need as far as the loads say."""
-        self.pool.score(self._assignment(reach, found))
-        return min(period_s, max(self.low_s, *(reach.loads.load_s(*segment) for segment in found)))
+    def _score(self, source: _Source, found: Segments) -> float:
+        """The period of the segments; inf where they make no plan."""
+        plan = self.pool.score(self._assignment(source, found))
+        return math.inf if plan is None or plan.score.violations else plan.score.period_s
 
     def _assignment(self, reach: _Source, found: Segments) -> Assignment:
         """The processors of each type in declared order."""
@@ -187,16 +201,17 @@ class LatticeSearch:
             chosen[member[end] & ~member[start]] = left[kind].pop(0)
         return chosen
 
-    def _leave_room(self, reach: SubsetReach) -> None:
+    def _leave_room(self, lattice: Lattice, reach: SubsetReach) -> None:
         """Where arenas and buffers are in the way of the best plans, look for some that leave them room."""
         for share in _MEMORY_SHARES:
+            roomy: SubsetReach | None = None
             for factor in _PATIENCE:
                 longest = min(self.low_s * factor * (1 + _CLOSE), reach.longest_s)
                 if self.pool.best_value("throughput") <= longest * (1 + _CLOSE) or not reach.loads.memory_binds:
                     return
-                found = reach.segments(longest, self._spend, share)
-                if found is not None:
-                    self._score(reach, found, longest)
+                roomy = roomy or self._reach(lattice, reach.longest_s, share)
+                if roomy is not None:
+                    self._ask(roomy, longest)
 
 
 def _depth_first(problem: Problem) -> list[int]:

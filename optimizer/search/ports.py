@@ -18,7 +18,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Port:
-    """Least seconds by tensor, for one board and direction. All zero where nothing is sure."""
+    """Least seconds by tensor, for one board and direction. All zero where nothing is sure.
+
+    Of a board of several processors: for what comes from, or goes to, other boards.
+    """
 
     wire_s: Floats
     """(t,) on the medium; of several media the share that the busiest surely gets."""
@@ -39,14 +42,16 @@ def port(problem: Problem, q: int, *, leaving: bool) -> Port:
     sizes = (tables.tensor_bytes[:, q] if leaving else tables.tensor_bytes.min(axis=1)).astype(np.float64)
     zero = np.zeros(len(sizes))
     links = _outer_links(problem, q, leaving)
-    if len(board.processors) > 1 or not links:
+    if not links:
         return Port(zero, zero, zero, None, ())
     media = list(dict.fromkeys(link.medium for link in links))
     wire = np.min([occupancy_s(link, sizes) for link in links], axis=0)
-    held = zero if any(link.overlap for link in links) else wire
+    sure = len(board.processors) == 1  # else another processor of the board may be held, or work for the message
+    held = zero if any(link.overlap for link in links) or not sure else wire
     rates = [link.send_s_per_byte if leaving else link.receive_s_per_byte for link in links]
     key = (*sorted((link_facts(link), link.overlap) for link in links), len(media))
-    return Port(wire / len(media), held, sizes * min(rates), media[0] if len(media) == 1 else None, key)
+    work = sizes * min(rates) if sure else zero
+    return Port(wire / len(media), held, work, media[0] if len(media) == 1 else None, key)
 
 
 def _outer_links(problem: Problem, q: int, leaving: bool) -> list[Link]:

@@ -3,12 +3,12 @@
 Rows are sums that must not exceed the period: seconds of the processor, of the link that tensors leave by, of the
 link that they come by; and likewise bytes of memory. Each counts only what surely happens: a relaxation of
 ``evaluate()``'s model. It is exact where boards of one processor hang on switches by ports of their own, for precisions
-of one width, as long as neither arenas nor depths bind.
+of one width, as long as neither arenas nor depths bind. What goes over the links of a board of several processors hangs
+on all of its segments: that is told apart (see ``Parts``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from optimizer.search.downsets import Lattice
 from optimizer.search.many_boards_chain import processor_types
 from optimizer.search.ports import Port, port
 
-__all__ = ["SegmentLoads"]
+__all__ = ["Parts", "SegmentLoads"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -42,6 +42,22 @@ class _Row:
     """(flow, type, factor)"""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Segments on one type of processor that end at one downset, (starts,) each."""
+
+    alone_s: Floats
+    """The busiest of what hangs on the segment alone."""
+    leave_s: Floats
+    """Over the links of a board of several processors, what the segment hands on or receives; 0 on other boards."""
+    enter_s: Floats
+    leave_whole_s: Floats
+    """The same where the segment is all that the board runs: with inputs at the source, results at the sink."""
+    enter_whole_s: Floats
+    holds: Bools
+    """Whether memory and pins allow it."""
+
+
 class SegmentLoads:
     """Loads of segments by type of processor; ``members`` lists the processors of each."""
 
@@ -50,18 +66,25 @@ class SegmentLoads:
         system = problem.system
         ends = [(ref.board.name == system.source, ref.board.name == system.sink) for ref in problem.processors]
         ports = [(port(problem, q, leaving=True), port(problem, q, leaving=False)) for q in range(len(ends))]
-        self.members = processor_types(
-            problem, [(*ends[q], *(p.key for p in ports[q]), _one_medium(*ports[q])) for q in range(len(ends))]
-        )
+        beside = [(*ends[q], *(p.key for p in ports[q]), _one_medium(*ports[q])) for q in range(len(ends))]
+        self.members = processor_types(problem, list(zip(beside, _places(problem), strict=True)))
         self.first = [m[0] for m in self.members]
         self.ends = [ends[q] for q in self.first]
+        self.ports = [ports[q] for q in self.first]
+        self.shared = [len(problem.processors[q].board.processors) > 1 for q in self.first]
+        self.one_medium = [_one_medium(*ports[q]) for q in self.first]
         self._tensors()
         self._flows: list[tuple[bool, Floats]] = []
         self.rows: list[_Row] = []
-        self._add_times([ports[q] for q in self.first])
+        self._add_times()
         self._add_memory()
         self._add_pins()
+        self._board_rows = [self._empty_row() for _ in range(4)]
+        self._add_boards()
         self._gains = [self._gain(row) for row in self.rows]
+        self._board_gains = [self._gain(row) for row in self._board_rows]
+        self._columns = {id(row): np.ascontiguousarray(row.prefix.T) for row in (*self.rows, *self._board_rows)}
+        """By row (k, m): the prefixes, type by type."""
         self._levels = [not row.prefix.any() for row in self.rows]
         self._reads = [self.open @ vector for _, vector in self._flows]
 
@@ -114,21 +137,27 @@ class SegmentLoads:
         makers = self.problem.tables.producer[results]
         return np.asarray(self.lattice.member[:, makers] @ vector[results])
 
-    def _leaves(self, row: _Row, kind: int, vector: Floats) -> None:
-        """Everything that leaves the board of a type: what others use, results, and at the source their inputs."""
+    def _leaves(self, row: _Row, kind: int, vector: Floats, *, whole: bool = True) -> None:
+        """Everything that leaves the board of a type: what others use, results, and at the source their inputs.
+
+        Not ``whole``: without the last, which others of the board may read.
+        """
         at_source, at_sink = self.ends[kind]
         self._add_term(row, kind, False, vector * self.inner)
         if not at_sink:
             row.prefix[:, kind] += self._made(vector)
-        if at_source:
+        if at_source and whole:
             row.constant[kind] += float((vector * self.inputs).sum())
             self._add_term(row, kind, True, vector * self.inputs, -1.0)
 
-    def _enters(self, row: _Row, kind: int, vector: Floats) -> None:
-        """Everything that comes to the board of a type: what it uses, and at the sink the results of others."""
+    def _enters(self, row: _Row, kind: int, vector: Floats, *, whole: bool = True) -> None:
+        """Everything that comes to the board of a type: what it uses, and at the sink the results of others.
+
+        Not ``whole``: without the last, which others of the board may make.
+        """
         at_source, at_sink = self.ends[kind]
         self._add_term(row, kind, True, vector * (self.inner if at_source else self.inner | self.inputs))
-        if at_sink:
+        if at_sink and whole:
             row.constant[kind] += float((vector * self.results).sum())
             row.prefix[:, kind] -= self._made(vector)
 
@@ -136,13 +165,13 @@ class SegmentLoads:
         kinds = len(self.members)
         return _Row(np.zeros((len(self.lattice.member), kinds)), np.zeros(kinds))
 
-    def _add_times(self, ports: Sequence[tuple[Port, Port]]) -> None:
+    def _add_times(self) -> None:
         tables = self.problem.tables
         work, out, come = self._empty_row(), self._empty_row(), self._empty_row()
         work.prefix += self.lattice.member @ tables.time_s[:, self.first]
         work.constant += tables.segment_s[self.first]
         least = tables.tensor_bytes.min(axis=1).astype(np.float64)
-        for kind, (away, here) in enumerate(ports):
+        for kind, (away, here) in enumerate(self.ports):
             q = self.first[kind]
             own = tables.tensor_bytes[:, q].astype(np.float64)
             per_byte = float(tables.boundary_s_per_byte[q])
@@ -152,11 +181,22 @@ class SegmentLoads:
             into = per_byte * least + (0.0 if at_source else here.work_s)
             self._add_term(work, kind, True, into * self.inputs)
             work.prefix[:, kind] += self._made(per_byte * own)
+            if self.shared[kind]:
+                continue
             self._leaves(work, kind, away.held_s)
             self._enters(work, kind, here.held_s)
             self._leaves(out, kind, away.wire_s)
             self._enters(out if _one_medium(away, here) else come, kind, here.wire_s)
         self.rows += [row for row in (work, out, come) if row is work or row.terms or row.prefix.any()]
+
+    def _add_boards(self) -> None:
+        """Links of boards of several processors, in the order of ``Parts``."""
+        for kind, (away, here) in enumerate(self.ports):
+            if self.shared[kind]:
+                for whole in (False, True):
+                    leave, enter = self._board_rows[2 * whole : 2 * whole + 2]
+                    self._leaves(leave, kind, away.wire_s, whole=whole)
+                    self._enters(enter, kind, here.wire_s, whole=whole)
 
     def _add_memory(self) -> None:
         """Weights, and one buffer of everything that enters or leaves."""
@@ -197,9 +237,11 @@ class SegmentLoads:
 
     def _add_pins(self) -> None:
         barred = ~self.problem.tables.allowed[:, self.first]
+        self._barred: Floats = np.ascontiguousarray((self.lattice.member @ barred.astype(np.float64)).T)
+        """(k, m) operators that the type may not run."""
         if barred.any():
             row = self._empty_row()
-            row.prefix += self.lattice.member @ barred.astype(np.float64)
+            row.prefix += self._barred.T
             row.limit = np.zeros(len(self.first))
             self.rows.append(row)
 
@@ -243,21 +285,50 @@ class SegmentLoads:
             fits &= load <= limit
         return fits
 
+    def parts(self, kind: int, end: int, starts: Ints, flows: Floats, memory_share: float = 1.0) -> Parts:
+        """What keeps processor and links busy from each start to the end, a rounding less."""
+        alone, holds = np.zeros(len(starts)), np.ones(len(starts), dtype=np.bool_)
+        for row, gain in zip(self.rows, self._gains, strict=True):
+            if row.limit is None:
+                alone = np.maximum(alone, self._load(row, gain, kind, end, starts, flows))
+            elif row.limit[kind] < np.inf:
+                load = self._load(row, gain, kind, end, starts, flows)
+                holds &= load <= row.limit[kind] * memory_share * (1 + _SLACK)
+        boards = [np.zeros(len(starts))] * 4
+        if self.shared[kind]:
+            rows = zip(self._board_rows, self._board_gains, strict=True)
+            boards = [self._load(row, gain, kind, end, starts, flows) for row, gain in rows]
+        leave, enter, leave_whole, enter_whole = boards
+        return Parts(alone, leave, enter, leave_whole, enter_whole, holds)
+
+    def work_s(self, kind: int, starts: Ints, ends: Ints) -> Floats:
+        """Least seconds of segments' own operators on a type; inf where one of them may not run there."""
+        work, barred = self._columns[id(self.rows[0])][kind], self._barred[kind]
+        seconds = (1 - _SLACK) * work[ends] - work[starts] + self.rows[0].constant[kind]
+        return np.where(barred[ends] > barred[starts], np.inf, seconds) if barred[-1] else np.asarray(seconds)
+
+    def _load(self, row: _Row, gain: Floats, kind: int, end: int, starts: Ints, flows: Floats) -> Floats:
+        prefix = self._columns[id(row)][kind]
+        load = row.constant[kind] + float(prefix[end]) - _SLACK * 1e-3 * abs(float(prefix[end])) - prefix[starts]
+        some = np.flatnonzero(gain[:, kind])
+        return np.asarray(load + flows[:, some] @ gain[some, kind]) if len(some) else np.asarray(load)
+
     def needed(self, period_s: float) -> list[int]:
         """Types that must run something: the source or the sink whose link would be busy for longer by itself."""
-        idle = np.max([row.constant for row in self.rows[1:] if row.limit is None], axis=0, initial=0.0)
+        rows = [row for row in self.rows[1:] if row.limit is None]
+        idle = np.max([row.constant for row in (*rows, *self._board_rows)], axis=0, initial=0.0)
         return np.flatnonzero(idle > period_s * (1 + _SLACK)).tolist()
 
-    def load_s(self, kind: int, start: int, end: int) -> float:
-        """Seconds of the busiest row of a segment."""
-        starts = np.array([start])
-        flows = self.flows(end, starts)
-        loads = [
-            float((row.prefix[end] - row.prefix[start] + row.constant + (flows @ gain)[0])[kind])
-            for row, gain in zip(self.rows, self._gains, strict=True)
-            if row.limit is None
-        ]
-        return max(loads)
+
+def _places(problem: Problem) -> list[object]:
+    """By processor of a board of several: which one it is, and what the others are, so that types go in pairs."""
+    kind_of = {q: a for a, members in enumerate(processor_types(problem)) for q in members}
+    boards = problem.tables.board_of.tolist()
+    found: list[object] = []
+    for q, board in enumerate(boards):
+        beside = [p for p, other in enumerate(boards) if other == board]
+        found.append((beside.index(q), tuple(kind_of[p] for p in beside)) if len(beside) > 1 else None)
+    return found
 
 
 def _one_medium(away: Port, here: Port) -> bool:

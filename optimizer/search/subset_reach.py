@@ -3,152 +3,204 @@
 For every downset, the set of all "boards used so far" (counts of each type) with which some chain of segments gets
 there, each within the period. Such a set is a string of bits, and giving one more board of a type to a segment shifts
 it: one pass over the pairs of downsets answers for all orders of up to 2^16 sets of boards at once. A start adds
-nothing where a smaller downset that can be reached with the same boards serves as well; most pairs fall away so.
+nothing where a smaller downset that can be reached with the same boards serves as well; where sets are large, most
+pairs of downsets fall away so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.search.downsets import Lattice, pack
+from optimizer.search.board_sets import BoardSets, Spend
+from optimizer.search.board_visits import Role, visits_of
+from optimizer.search.corridor import Corridor
+from optimizer.search.downsets import Lattice
+from optimizer.search.pair_bits import PairBits
 from optimizer.search.segment_loads import SegmentLoads
+from optimizer.search.visit_loads import VisitLoads
 
-__all__ = ["BoardSets", "Segments", "SubsetReach"]
+__all__ = ["Segments", "SubsetReach"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
+Near = list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]]
 Segments = list[tuple[int, int, int]]
 """Type, downset before, downset behind."""
-Spend = Callable[[float], None]
-"""Told the work done, in seconds of a common machine, counted and not measured. Raises where there is no time left."""
-_PAIR_S, _WORD_S = 6e-8, 2e-8
-_OVERHEAD = 300
-
-
-class BoardSets:
-    """Sets of boards as numbers, in mixed radix: how many of each type; sets of sets as strings of bits."""
-
-    def __init__(self, counts: Sequence[int], max_stages: int) -> None:
-        dims = [c + 1 for c in counts]
-        self.strides = [math.prod(dims[:a]) for a in range(len(dims))]
-        states = np.arange(math.prod(dims))
-        self.used = [(states // stride) % dim for stride, dim in zip(self.strides, dims, strict=True)]
-        allowed = np.sum(self.used, axis=0) <= max_stages
-        self.room = pack(np.array([(used < c) & allowed for used, c in zip(self.used, counts, strict=True)]))
-        """(types, words) the sets that leave one of the type."""
-        self.allowed = pack(allowed[None])[0]
-        self.width = len(self.allowed)
-
-    @staticmethod
-    def size(counts: Sequence[int]) -> int:
-        """Words of a set of sets."""
-        return -(-math.prod(c + 1 for c in counts) // 64)
-
-    def with_one_more(self, sets: Words, kind: int) -> Words:
-        """All sets with one more of the type, where there is one."""
-        have = sets & self.room[kind]
-        words, bits = divmod(self.strides[kind], 64)
-        grown = np.zeros_like(have)
-        if bits:
-            grown[words:] = have[: self.width - words] << np.uint64(bits)
-            grown[words + 1 :] |= have[: self.width - words - 1] >> np.uint64(64 - bits)
-        else:
-            grown[words:] = have[: self.width - words]
-        return np.asarray(grown & self.allowed)
-
-    def holding(self, kinds: Sequence[int]) -> Words:
-        """All sets with at least one of each of the types."""
-        states = np.all([self.used[kind] > 0 for kind in kinds], axis=0) if kinds else np.ones_like(self.used[0], bool)
-        return np.asarray(pack(states[None])[0])
-
-    def first(self, sets: Words) -> int:
-        """The smallest number among the sets."""
-        word = int(np.flatnonzero(sets)[0])
-        value = int(sets[word])
-        return 64 * word + (value & -value).bit_length() - 1
-
-    def has(self, rows: Words, number: int) -> Bools:
-        """(rows,) whether each set of sets holds that one."""
-        word, bit = divmod(number, 64)
-        return (rows[:, word] >> np.uint64(bit) & np.uint64(1)).astype(np.bool_)
+_PAIR_S, _ROW_S, _WORD_S = 2e-8, 4e-6, 2e-8
+_LOAD_S = 1e-7
+_NARROW = 8
+"""Words of a set of sets up to which looking for starts that add nothing costs more than it saves."""
+_SINGLE = 2e-7
+"""More than what rounding to single precision adds."""
 
 
 class SubsetReach:
-    """All pairs of downsets that may be a segment within ``longest_s``; one question a period up to that."""
+    """All pairs of downsets that may be a visit within ``longest_s``; one question a period up to that.
 
-    def __init__(self, lattice: Lattice, loads: SegmentLoads, sets: BoardSets, longest_s: float) -> None:
-        self.lattice, self.loads, self.sets = lattice, loads, sets
-        self.longest_s = longest_s
-        self._pairs: dict[int, tuple[Ints, Floats]] = {}
+    ``memory_share`` below 1 leaves room for arenas and deeper buffers, but then nothing is a bound.
+    """
 
-    def _starts(self, end: int, period_s: float) -> tuple[Ints, Floats]:
-        """Downsets below the end that are not too far away, with what flows between."""
-        first = self.lattice.first(end, period_s)
-        if end not in self._pairs:
-            starts = self.lattice.subsets(end, self.lattice.first(end, self.longest_s))
-            self._pairs[end] = (starts.astype(np.int32), self.loads.flows(end, starts))
-        starts, flows = self._pairs[end]
-        near = int(np.searchsorted(starts, first))
-        return starts[near:], flows[near:]
+    def __init__(
+        self,
+        lattice: Lattice,
+        loads: SegmentLoads,
+        max_stages: int,
+        longest_s: float,
+        spend: Spend,
+        memory_share: float = 1.0,
+    ) -> None:
+        self.lattice, self.loads, self.longest_s = lattice, loads, longest_s
+        self.visits = visits_of(loads)
+        self.seconds = VisitLoads(loads, lattice, self.visits)
+        corridor = Corridor(loads, max_stages, longest_s, spend)
+        self.sets = BoardSets(loads.counts, max_stages, self.visits)
+        self.reached: Words = np.zeros((0, 0), dtype=np.uint64)
+        """(m, words) of the last question."""
+        self.pairs: PairBits | None = None
+        self._in_turn = sorted(range(len(self.visits)), key=lambda v: self.visits[v].role is Role.PAIR)
+        self._works: list[list[Ints]] = []
+        """By downset and type: starts in time, by the work alone."""
+        self._near = [self._sorted(end, corridor, memory_share) for end in range(len(lattice.member))]
 
-    def segments(self, period_s: float, spend: Spend, memory_share: float = 1.0) -> Segments | None:
-        """Segments from nothing to everything within the period, each on a board of its own; None where there are
-        none. ``memory_share``: see SegmentLoads.fit.
+    def _sorted(self, end: int, corridor: Corridor, memory_share: float) -> Near:
+        """By visit: starts by ascending seconds."""
+        found: Near = []
+        self._works.append(corridor.starts(end))
+        if end == 0 or (corridor.narrow and not corridor.live[end].any()):
+            return [(np.zeros(0, np.int32), np.zeros(0, np.float32)) for _ in self.visits]
+        for starts, seconds in self.seconds.near(end, corridor, self._works[-1], memory_share):
+            order = np.argsort(seconds, kind="stable")
+            rounded = (seconds[order] * (1 - _SINGLE)).astype(np.float32)
+            found.append((starts[order].astype(np.int32), rounded))
+        corridor.spend(_ROW_S * len(self.visits) + _LOAD_S * sum(len(starts) for starts, _ in found))
+        return found
+
+    def starts(self, end: int, visit: int, period_s: float) -> Ints:
+        """Downsets from which that visit to the end fits the period."""
+        starts, seconds = self._near[end][visit]
+        return starts[: int(np.searchsorted(seconds, np.float32(period_s), side="right"))]  # type: ignore[return-value]
+
+    def ends_of(self, number: int, start: int, period_s: float) -> Ints:
+        """Downsets to which that visit from the start fits the period."""
+        bounds, ends, seconds = self._by_start[number]
+        here = slice(bounds[start], bounds[start + 1])
+        return ends[here][seconds[here] <= np.float32(period_s)]
+
+    @cached_property
+    def _by_start(self) -> list[tuple[Ints, Ints, npt.NDArray[np.float32]]]:
+        """By visit: where the ends of each start begin, the ends, and the seconds."""
+        total = len(self.lattice.member)
+        found = []
+        for number in range(len(self.visits)):
+            rows = [near[number] for near in self._near[1:]]
+            starts = np.concatenate([row[0] for row in rows])
+            ends = np.repeat(np.arange(1, total), [len(row[0]) for row in rows])
+            order = np.argsort(starts, kind="stable")
+            bounds = np.searchsorted(starts[order], np.arange(total + 1))
+            found.append((bounds, ends[order], np.concatenate([row[1] for row in rows])[order]))
+        return found
+
+    def segments(self, period_s: float, spend: Spend) -> Segments | None:
+        """Segments from nothing to everything within the period, each on a processor of its own; None where there
+        are none. Boards of two processors that are come back to may turn out busier.
         """
-        total, below = len(self.lattice.member), self.lattice.below
-        kinds = len(self.loads.members)
-        reach = np.zeros((total, self.sets.width), dtype=np.uint64)
+        total, below, sets = len(self.lattice.member), self.lattice.below, self.sets
+        reach = np.zeros((total, sets.width), dtype=np.uint64)
         reach[0, 0] = 1
         better = np.full(below.shape, -1, dtype=np.int64)
-        table = np.zeros(total + 1, dtype=np.uint64)
-        for end in range(1, total):
-            starts, flows = self._starts(end, period_s)
-            spend(kinds * (_PAIR_S * (len(starts) + _OVERHEAD) + _WORD_S * self.sets.width))
-            fits = _as_numbers(self.loads.fit(end, starts, flows, period_s, memory_share))
-            table[starts] = fits
-            for column in better.T:
-                fits &= ~table[column[starts]]
-            table[starts] = 0
-            fresh = np.flatnonzero(fits)
-            starts, fits = starts[fresh], fits[fresh]
-            for kind in range(kinds):
-                chosen = starts[fits >> np.uint64(kind) & np.uint64(1) > 0]
-                if len(chosen):
-                    reach[end] |= self.sets.with_one_more(np.bitwise_or.reduce(reach[chosen], axis=0), kind)
-            for column, smaller in enumerate(below[end].tolist()):
-                if smaller >= 0 and not (reach[end] & ~reach[smaller]).any():
-                    better[end, column] = smaller
-        reach[-1] &= self.sets.holding(self.loads.needed(period_s))
-        return self._trace(reach, period_s, memory_share) if reach[-1].any() else None
+        table = np.zeros(total + 1, dtype=np.bool_)
+        two = [(v.runs[0], v.runs[1]) for v in self.visits if v.role is Role.PAIR]
+        self.pairs = PairBits(self.loads, self._works, two, period_s) if two else None
+        for end in range(total):
+            if self.pairs is not None:
+                self.pairs.add(end)
+            looked_at = 0
+            for number in self._in_turn if end else ():
+                starts = self.starts(end, number, period_s)
+                looked_at += len(starts)
+                if sets.width > _NARROW:
+                    starts = _needed(starts, better, table)
+                reach[end] |= self._grown(reach, number, starts, end)
+            if sets.width > _NARROW:
+                for column, smaller in enumerate(below[end].tolist()):
+                    if smaller >= 0 and not (reach[end] & ~reach[smaller]).any():
+                        better[end, column] = smaller
+            spend(_PAIR_S * looked_at + len(self.visits) * (_ROW_S + _WORD_S * sets.width))
+        self.reached = reach
+        found = self.ends(period_s)
+        return self._trace(int(found[0]), period_s) if len(found) else None
 
-    def _trace(self, reach: Words, period_s: float, memory_share: float) -> Segments:
+    def _grown(self, reach: Words, number: int, starts: Ints, end: int) -> Words:
+        """Sets of boards that a visit adds at its end. Whether a pair can be parted is asked where it matters."""
+        if len(starts) == 0:
+            return np.zeros_like(reach[0])
+        grown = self.sets.with_one_more(np.bitwise_or.reduce(reach[starts], axis=0), number)
+        if self.visits[number].role is not Role.PAIR or not (grown & ~reach[end]).any():
+            return grown
+        starts = starts[self.parts_fit(number, starts, end)]
+        return self.sets.with_one_more(np.bitwise_or.reduce(reach[starts], axis=0), number)
+
+    def parts_fit(self, number: int, starts: Ints, end: int) -> Bools:
+        """Whether a pair can be parted so that both processors keep the last period asked for."""
+        one, two = self.visits[number].runs
+        if self.pairs is None:
+            return np.ones(len(starts), dtype=np.bool_)
+        return self.pairs.fits(one, two, starts.astype(np.int64), end)
+
+    def ends(self, period_s: float) -> Ints:
+        """The sets of boards, as numbers, with which the last question reached everything."""
+        bits = np.unpackbits(self.reached[-1].view(np.uint8), bitorder="little")[: len(self.sets.states)]
+        return np.flatnonzero(bits.astype(np.bool_) & self.sets.final(self.loads.needed(period_s), self.visits))
+
+    def _trace(self, state: int, period_s: float) -> Segments:
         end = len(self.lattice.member) - 1
-        number = self.sets.first(reach[end])
         found: Segments = []
         while end > 0:
-            starts, flows = self._starts(end, period_s)
-            fits = self.loads.fit(end, starts, flows, period_s, memory_share)
-            for kind, stride in enumerate(self.sets.strides):
-                if self.sets.used[kind][number] == 0:
+            for number, step in enumerate(self.sets.steps):
+                if state < step or not self.sets.before[number][state - step]:
                     continue
-                serves = fits[:, kind] & self.sets.has(reach[starts], number - stride)
+                starts = self.starts(end, number, period_s)
+                serves = self.sets.has(self.reached[starts], state - step)
+                if self.visits[number].role is Role.PAIR:
+                    serves &= self.parts_fit(number, starts, end)
                 if serves.any():
                     start = int(starts[np.argmax(serves)])
-                    found.append((kind, start, end))
-                    end, number = start, number - stride
+                    found += self.parted(number, start, end)[::-1]
+                    end, state = start, state - step
                     break
         return found[::-1]
 
+    def parted(self, number: int, start: int, end: int) -> Segments:
+        """A visit as segments; one of two processors is parted where the busier of them has least to do."""
+        visit = self.visits[number]
+        if visit.role is not Role.PAIR:
+            return [(visit.runs[0], start, end)]
+        middles = self.lattice.subsets(end, start)
+        middles = middles[~(self.lattice.words[start] & ~self.lattice.words[middles]).any(axis=1)]
+        best = (math.inf, start, visit.runs)
+        for a, b in (visit.runs, visit.runs[::-1]):
+            first = self.loads.work_s(a, np.array([start]), middles)
+            busier = np.maximum(first, self.loads.work_s(b, middles, np.array([end])))
+            at = int(np.argmin(busier))
+            best = min(best, (float(busier[at]), int(middles[at]), (a, b)))
+        _, middle, (one, two) = best
+        return [(one, start, middle), (two, middle, end)]
 
-def _as_numbers(fits: Bools) -> Words:
-    """(rows,) the types of each row as bits."""
-    wide = np.zeros((len(fits), 8), dtype=np.uint8)
-    bits = np.packbits(fits, axis=1, bitorder="little")
-    wide[:, : bits.shape[1]] = bits
-    return wide.view(np.uint64)[:, 0]
+
+def _needed(starts: Ints, better: Ints, table: Bools) -> Ints:
+    """The starts for which no smaller downset, reached with all the same boards, is a start as well.
+
+    ``table``: all False, and is left so.
+    """
+    table[starts] = True
+    fresh = np.ones(len(starts), dtype=np.bool_)
+    for column in better.T:
+        fresh &= ~table[column[starts]]
+    table[starts] = False
+    return starts[fresh]

@@ -18,6 +18,8 @@ from optimizer.evaluate import resource_occupancy_s
 from optimizer.events import build_events
 from optimizer.graph import predecessors
 from optimizer.problem import Limits, Problem
+from optimizer.search.board_sets import BoardSets
+from optimizer.search.board_visits import Role, Visit
 from optimizer.search.cpsat import Budget, Clock
 from optimizer.search.downsets import all_downsets, along_orders, downset_masks
 from optimizer.search.fluid import fluid_bound_s
@@ -26,7 +28,7 @@ from optimizer.search.many_boards import is_proven_bound, prove_period
 from optimizer.search.many_boards_lattice import METHOD, PRICED, LatticeSearch
 from optimizer.search.pool import Pool
 from optimizer.search.segment_loads import SegmentLoads
-from optimizer.search.subset_reach import BoardSets, SubsetReach
+from optimizer.search.subset_reach import SubsetReach
 from tests.optimizer.builders import make_graph, random_problem
 
 KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
@@ -104,8 +106,13 @@ def test_no_load_exceeds_what_evaluate_says_is_busy(seed: int, kind: str) -> Non
             start = _position(lattice.member, done)
             done[list(segment.operators)] = True
             end = _position(lattice.member, done)
-            load = loads.load_s(kind_of[problem.processor_index[segment.processor]], start, end)
+            load = load_s(loads, kind_of[problem.processor_index[segment.processor]], start, end)
             assert load <= busiest * (1 + 1e-9)
+
+
+def load_s(loads: SegmentLoads, kind: int, start: int, end: int) -> float:
+    starts = np.array([start])
+    return float(loads.parts(kind, end, starts, loads.flows(end, starts)).alone_s[0])
 
 
 def _position(
@@ -145,7 +152,8 @@ def test_downsets_stand_behind_their_subsets_and_part_no_group() -> None:
 
 @pytest.mark.parametrize("counts", [[1, 1, 1], [2, 3, 1], [4, 4, 4], [1] * 8, [70, 2]])
 def test_one_more_board_is_counted_as_long_as_there_is_one(counts: list[int]) -> None:
-    sets = BoardSets(counts, max_stages=sum(counts) - 1)
+    visits = [Visit(Role.ALONE, (kind,), (kind,)) for kind in range(len(counts))]
+    sets = BoardSets(counts, sum(counts) - 1, visits)
     numbers = list(itertools.product(*(range(c + 1) for c in counts)))
     number = {used: sum(u * s for u, s in zip(used, sets.strides, strict=True)) for used in numbers}
     rng = random.Random(1)
@@ -159,6 +167,9 @@ def test_one_more_board_is_counted_as_long_as_there_is_one(counts: list[int]) ->
             (*u[:kind], u[kind] + 1, *u[kind + 1 :]) for u in chosen if u[kind] < count and sum(u) < sum(counts) - 1
         }
         assert {u for u in numbers if sets.has(grown[None], number[u])[0]} == expected
+        shrunk = sets.with_one_less(row, kind)
+        fewer = {(*u[:kind], u[kind] - 1, *u[kind + 1 :]) for u in chosen if u[kind] > 0}
+        assert {u for u in numbers if sets.has(shrunk[None], number[u])[0]} == fewer
 
 
 def test_plans_found_meet_the_period_asked_for() -> None:
@@ -166,11 +177,11 @@ def test_plans_found_meet_the_period_asked_for() -> None:
     lattice = all_downsets(problem.graph, problem.tables.time_s.min(axis=1), (), 10_000)
     assert lattice is not None
     loads = SegmentLoads(problem, lattice)
-    reach = SubsetReach(lattice, loads, BoardSets(loads.counts, 4), 10.0)
+    reach = SubsetReach(lattice, loads, 4, 10.0, lambda seconds: None)
     best = brute_force_free(reach)
     found = reach.segments(best * (1 + 1e-6), lambda seconds: None)
     assert found is not None
-    assert max(loads.load_s(*segment) for segment in found) <= best * (1 + 2e-6)
+    assert max(load_s(loads, *segment) for segment in found) <= best * (1 + 2e-6)
     assert [a for a, _, _ in found] != [] and len({a for a, _, _ in found}) == len(found)
     assert reach.segments(best * (1 - 1e-6), lambda seconds: None) is None
 
@@ -185,7 +196,7 @@ def brute_force_free(reach: SubsetReach) -> float:
         values = [math.inf]
         for start in reach.lattice.subsets(end, 0).tolist():
             for kind in left:
-                load = reach.loads.load_s(kind, start, end)
+                load = load_s(reach.loads, kind, start, end)
                 values.append(max(load, memo(start, left - {kind})))
         return min(values)
 
