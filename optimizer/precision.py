@@ -14,9 +14,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from boards.board import System
+from boards.board import Board, System
 from optimizer.costs import CostTable, OperatorCost, OperatorKey
 from optimizer.errors import LimitError
+from optimizer.mcu import MCU_RUNTIME
 from optimizer.plan import Plan
 from optimizer.problem import Problem, joint_precision
 from optimizer.sensitivity import Sensitivity
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _ANY = "any"
+_ROOM = 2**50
 _ROUNDING = 1e-9
 Choice = tuple[tuple[str, ...], ...]
 """By processor the precisions that are still open to it; one where it is settled."""
@@ -85,7 +87,8 @@ def open_choice(choice: Choice) -> bool:
 def relaxed(problem: Problem, choice: Choice) -> Problem:
     """A problem that is no harder than that of any vector of the choice; the problem itself where all are settled.
 
-    Limits on energy fall away where it does not grow with the time of activities (see ``energy_is_relaxed``).
+    Limits on energy fall away where it does not grow with the time of activities (see ``energy_is_relaxed``), memory
+    and lacking kernels on microcontroller boards that have a choice.
     """
     vector = [joint_precision(allowed) for allowed in choice]
     if not open_choice(choice):
@@ -101,13 +104,32 @@ def relaxed(problem: Problem, choice: Choice) -> Problem:
             known = [None if sensitivity is None else sensitivity.loss(op.name, p) for p in allowed]
             losses[op.name, label] = min((x for x in known if x is not None), default=0.0)
     limits = problem.limits if energy_is_relaxed(problem) else replace(problem.limits, max_energy_j=None)
+    roomy = {
+        ref.board.name
+        for ref, allowed in zip(problem.processors, choice, strict=True)
+        if len(allowed) > 1 and ref.board.runtime == MCU_RUNTIME
+    }
     wider = replace(
         problem,
+        system=replace(
+            problem.system, boards=tuple(_roomy(b) if b.name in roomy else b for b in problem.system.boards)
+        ),
         costs=CostTable(rows, costs.boundaries, costs.links, costs.model_sha256),
-        limits=limits,
+        limits=replace(
+            limits,
+            max_ram_bytes={b: size for b, size in limits.max_ram_bytes.items() if b not in roomy},
+            max_flash_bytes={b: size for b, size in limits.max_flash_bytes.items() if b not in roomy},
+        ),
         sensitivity=None if sensitivity is None else Sensitivity(losses),
     )
     return at_precisions(wider, vector)
+
+
+def _roomy(board: Board) -> Board:
+    """The board without limits: what a microcontroller needs, and has kernels for, is no sum over operators."""
+    return replace(
+        board, runtime="any", firmware="", ram_bytes=_ROOM, flash_bytes=None, weights_in="ram", runtime_ram_bytes=0
+    )
 
 
 def _least(rows: Mapping[OperatorKey, OperatorCost], keys: Sequence[OperatorKey], idle_w: float) -> OperatorCost:
@@ -138,6 +160,9 @@ def worth_trying(problem: Problem) -> Choice:
         return problem.precision_choices
     found = []
     for q, allowed in enumerate(problem.precision_choices):
+        if problem.processors[q].board.runtime == MCU_RUNTIME:
+            found.append(allowed)  # kernels and memory differ as well
+            continue
         figures = [_figures(problem, q, p) for p in allowed]
         kept: list[int] = []
         for i, own in enumerate(figures):

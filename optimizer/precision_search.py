@@ -231,7 +231,7 @@ class _Search:
         real = not open_choice(node.choice)
         share = 1.0 / len(self.open) if self.count <= _ONE_BY_ONE else _NODE_SHARE
         seconds = max(_LEAST_S, min(1.0, share * 2**node.tries) * self.left_s)
-        gap = self.options.gap if real else max(PROVEN_GAP, self.options.gap)
+        gap = self.options.gap if real else max(PROVEN_GAP / 2, self.options.gap)
         options = replace(
             self.options, objectives=self.objectives, prefer=self.objectives[0], time_limit_s=seconds, gap=gap,
             start=_without_bounds(self.options), cost_uncertainty=None, part=True,
