@@ -31,14 +31,14 @@ from optimizer.request import SolveRequest, SolveResult, solve_request, write_re
 from optimizer.search.pool import Pool
 from optimizer.split import split
 
-__all__ = ["run_demo"]
+__all__ = ["Case", "Steps", "Tell", "demo_row", "method_text", "prefixed", "run_demo"]
 
-_Tell = Callable[[str], None]
+Tell = Callable[[str], None]
 _PROFILE_RUNS = 15
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One configuration to measure: a board alone, or the plan."""
 
     label: str
@@ -54,7 +54,7 @@ def run_demo(
     output.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     with progress("starting the boards") as tell:
-        step = _Steps(tell, begin)
+        step = Steps(tell, begin)
         system = load_system(system_name)
         graph = load_graph(model)
         with emulate(system, progress=step) as lab:
@@ -67,12 +67,12 @@ def run_demo(
                 raise HilError(f"the demo found no plan: {result.outcome.text}")
             rows, measurements = _measure_all(result, lab, output, quick, step)
         step("writing the report")
-        measured = Measured(tuple(rows), lab.emulated, quick, _method(measurements[-1]))
+        measured = Measured(tuple(rows), lab.emulated, quick, method_text(measurements[-1]))
         files = write_results(result, output, measured)
     screen = console()
     shaping = {"tc": "shaped by the kernel", "relay": "paced by a relay", "none": "not shaped"}[lab.shaping]
     caption = (
-        f"{_method(measurements[-1])}. Emulated boards, link {shaping}. Energy is modelled, never measured: "
+        f"{method_text(measurements[-1])}. Emulated boards, link {shaping}. Energy is modelled, never measured: "
         "catalog power x predicted time, and x measured busy time."
     )
     screen.print(demo_table(rows, title=f"{graph.name} on {system.name}", caption=caption))
@@ -86,10 +86,10 @@ def run_demo(
         screen.print(f"{name:<12} {path}", highlight=False)
 
 
-class _Steps:
+class Steps:
     """Progress lines with the seconds since the start."""
 
-    def __init__(self, tell: _Tell, begin: float) -> None:
+    def __init__(self, tell: Tell, begin: float) -> None:
         self.tell, self.begin = tell, begin
 
     def __call__(self, text: str) -> None:
@@ -97,7 +97,7 @@ class _Steps:
 
 
 def _measure_all(
-    result: SolveResult, lab: Lab, output: Path, quick: bool, step: _Tell
+    result: SolveResult, lab: Lab, output: Path, quick: bool, step: Tell
 ) -> tuple[list[DemoRow], list[Measurement]]:
     """Each board alone, then the plan, by one and the same method."""
     graph = result.problem.graph
@@ -107,29 +107,31 @@ def _measure_all(
         step(f"{case.label}: splitting")
         split(graph, onnx_model, case.plan, result.problem.system, case.folder, verify=case.chosen)
         saved = output / "measurement.json" if case.chosen else case.folder / "measurement.json"
-        found = measure(case.folder, lab, quick=quick, output=saved, progress=_prefixed(step, case.label))
-        rows.append(_row(case, found))
+        found = measure(case.folder, lab, quick=quick, output=saved, progress=prefixed(step, case.label))
+        rows.append(demo_row(case, found))
         measurements.append(found)
     return rows, measurements
 
 
-def _prefixed(step: _Tell, label: str) -> _Tell:
+def prefixed(step: Tell, label: str) -> Tell:
+    """Steps of one configuration."""
     return lambda text: step(f"{label}: {text}")
 
 
-def _cases(result: SolveResult, output: Path) -> Iterator[_Case]:
+def _cases(result: SolveResult, output: Path) -> Iterator[Case]:
     problem: Problem = result.problem
     pool = Pool(replace(problem))
     for q, ref in enumerate(problem.processors):
         plan = pool.score(np.full(len(problem.graph.operators), q, dtype=np.int64))
         if plan is not None and not plan.score.violations:
-            yield _Case(f"{ref.board.name} alone", plan, output / f"baseline-{ref.board.name}", chosen=False)
+            yield Case(f"{ref.board.name} alone", plan, output / f"baseline-{ref.board.name}", chosen=False)
     front = result.outcome
     if isinstance(front, Front):
-        yield _Case("plan", front.plans[front.chosen], output / "bundle", chosen=True)
+        yield Case("plan", front.plans[front.chosen], output / "bundle", chosen=True)
 
 
-def _row(case: _Case, found: Measurement) -> DemoRow:
+def demo_row(case: Case, found: Measurement, note: str = "") -> DemoRow:
+    """Predicted and measured figures of one configuration."""
     score = case.plan.score
     rate = found.throughput_per_s
     boards = " -> ".join(s.processor.split("/")[0] for s in case.plan.segments)
@@ -142,11 +144,13 @@ def _row(case: _Case, found: Measurement) -> DemoRow:
         energy_predicted_j=score.energy_j,
         energy_modelled_j=found.modelled.energy_j,
         chosen=case.chosen,
+        note=note,
         throughput_interval_per_s=None if rate is None else (rate.low, rate.high),
     )
 
 
-def _method(found: Measurement) -> str:
+def method_text(found: Measurement) -> str:
+    """How the figures of a measurement came about."""
     kind = "quick: " if found.quick else ""
     singles = 0 if found.latency is None else found.latency.count
     return (

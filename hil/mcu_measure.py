@@ -30,7 +30,7 @@ __all__ = ["MAX_DRIFT", "McuFigures", "McuMeasurement", "round_trip_ns"]
 
 Array = npt.NDArray[Any]
 MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boards were not in step
-MOST_VOID = 2  # void windows that are made up for, to each that is wanted
+MOST_VOID = 1  # void windows that are made up for, to each that is wanted
 LEAST_FRAMES = 3  # in a window
 CLOCK_PINGS = 5
 PINGS = 20

@@ -9,7 +9,7 @@ import click
 
 from hil.commands.benchmarks import eembc
 from hil.commands.boards import agent, agent_bundle, discover, emulate
-from hil.commands.plans import demo, flash_command, measure, profile, run_command
+from hil.commands.plans import demo, demo_mcu, flash_command, measure, profile, run_command
 
 __all__ = ["COMMANDS"]
 
@@ -24,4 +24,5 @@ COMMANDS: tuple[click.Command, ...] = (
     measure,
     eembc,
     demo,
+    demo_mcu,
 )

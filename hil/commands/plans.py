@@ -9,7 +9,7 @@ import click
 
 from hil.commands.options import json_option, lab_option
 
-__all__ = ["demo", "flash_command", "measure", "profile", "run_command"]
+__all__ = ["demo", "demo_mcu", "flash_command", "measure", "profile", "run_command"]
 
 
 @click.command()
@@ -170,3 +170,27 @@ def demo(output: Path, quick: bool) -> None:
     """
     # By name: the demo calls the planner, which nothing else of the bench may.
     importlib.import_module("hil.demo").run_demo(output, quick=quick)
+
+
+@click.command("demo-mcu")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-mcu-output"),
+    show_default=True,
+    help="Folder for the reports and the JSON files.",
+)
+@click.option("--quick/--full", default=True, show_default=True, help="6 windows of 2 s, or longer ones.")
+@click.option(
+    "--model", "models", multiple=True, help="Networks to take (default: one small, one larger than a board)."
+)
+def demo_mcu(output: Path, quick: bool, models: tuple[str, ...]) -> None:
+    """Split networks over three emulated Cortex-M4 boards, flash them, run them, measure them.
+
+    \b
+    Example:
+      hil demo-mcu -o demo-mcu-output
+    """
+    module = importlib.import_module("hil.demo_mcu")
+    module.run_demo_mcu(output, quick=quick, models=models or module.MODELS)
