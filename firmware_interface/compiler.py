@@ -16,7 +16,13 @@ from firmware_interface.compiler_emit import Emitter, Record
 from firmware_interface.compiler_f32 import FLOAT_LOWERINGS, convert, fold_limits
 from firmware_interface.compiler_graph import Step, Steps, Tensor, read_steps
 from firmware_interface.compiler_i8 import INT8_LOWERINGS
-from firmware_interface.compiler_layout import SegmentLayout, check_layout, simple_layout, wire_buffer
+from firmware_interface.compiler_layout import (
+    SegmentLayout,
+    check_layout,
+    scratch_fits_inside,
+    simple_layout,
+    wire_buffer,
+)
 from firmware_interface.compiler_move import MOVE_LOWERINGS, transposition
 from firmware_interface.errors import CompileError
 from firmware_interface.image import ImageTensor, build_image
@@ -26,6 +32,8 @@ __all__ = ["CompiledSegment", "Lowered", "SegmentLayout", "WireTensor", "compile
 
 CAPABILITY_INT8, CAPABILITY_FLOAT32 = 1 << 2, 1 << 3
 """Bits of BOARD_IDENTITY's capabilities (PROTOCOL.md, section 9)."""
+BLOCK_BYTES, TIME_BYTES = 16, 8
+"""The runtime rounds up to blocks, and keeps a time for each record."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,19 @@ class CompiledSegment:
     outputs: tuple[WireTensor, ...]
     arena_bytes: int
     scratch_bytes: int
+    scratch_in_arena: bool
+    """Whether the scratch is part of the arena's bytes."""
     records: tuple[str, ...]
     """Operator that each record belongs to, so that times by record become times by operator."""
     transposes: int
     """Records that turn a tensor between wire and board."""
+
+    @property
+    def ram_bytes(self) -> int:
+        """What the board claims of RAM for the model: arena, scratch, and the time of each record."""
+        scratch = 0 if self.scratch_in_arena else self.scratch_bytes
+        parts = (self.arena_bytes, scratch, TIME_BYTES * len(self.records))
+        return sum(-(-size // BLOCK_BYTES) * BLOCK_BYTES for size in parts)
 
     @property
     def flash_bytes(self) -> int:
@@ -71,6 +88,7 @@ class Lowered:
     owners: tuple[str, ...]
     weights: bytes
     scratch_bytes: int
+    scratch_in_arena: bool
     transposed: frozenset[str]
 
 
@@ -103,6 +121,7 @@ def compile_segment(
             weights=lowered.weights,
             arena_bytes=lowered.layout.arena_bytes,
             scratch_bytes=lowered.scratch_bytes,
+            scratch_in_arena=lowered.scratch_in_arena,
             board=board,
             kernels=RECORDS_VERSION if packed else 0,
             capabilities=_capabilities(packed),
@@ -116,6 +135,7 @@ def compile_segment(
         outputs=tuple(_wire_tensor(t, lowered.transposed) for t in steps.outputs),
         arena_bytes=lowered.layout.arena_bytes,
         scratch_bytes=lowered.scratch_bytes,
+        scratch_in_arena=lowered.scratch_in_arena,
         records=lowered.owners,
         transposes=len(lowered.transposed),
     )
@@ -142,9 +162,11 @@ def lower(
         if tensor.name in transposed:
             places = layout.offsets[tensor.name], layout.offsets[wire_buffer(tensor.name)]
             transposition(tensor.name, emit, tensor, *places, to_board=False)
+    inside = bool(emit.scratch) and scratch_fits_inside(steps, layout, transposed, emit.scratch)
     return Lowered(
-        steps, layout, tuple(emit.records), tuple(emit.owners), bytes(emit.weights), emit.scratch_bytes, transposed
-    )
+        steps, layout, tuple(emit.records), tuple(emit.owners), bytes(emit.weights), emit.scratch_bytes, inside,
+        transposed,
+    )  # fmt: skip
 
 
 def _transposed(steps: Steps, wire: Mapping[str, str]) -> frozenset[str]:

@@ -31,7 +31,12 @@ class Emitter:
     records: list[Record] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
-    scratch_bytes: int = 0
+    scratch: dict[str, int] = field(default_factory=dict)
+    """Bytes by operator that needs any."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        return max(self.scratch.values(), default=0)
 
     def place(self, stored: Stored | Tensor) -> int:
         """Where a tensor lies."""
@@ -47,10 +52,11 @@ class Emitter:
     def emit(self, step: Step | str, record: Record) -> None:
         """Add a record that belongs to an operator."""
         self.records.append(record)
-        self.owners.append(step if isinstance(step, str) else step.name)
+        owner = step if isinstance(step, str) else step.name
+        self.owners.append(owner)
         needed = getattr(record, "scratch_bytes", None)
-        if needed is not None:
-            self.scratch_bytes = max(self.scratch_bytes, needed())
+        if needed is not None and needed():
+            self.scratch[owner] = max(self.scratch.get(owner, 0), needed())
 
 
 def window_of(step: Step, kernel: tuple[int, int]) -> Window:

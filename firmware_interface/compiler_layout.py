@@ -9,7 +9,7 @@ from firmware_interface.compiler_graph import Step, Steps, Stored, Tensor
 from firmware_interface.compiler_move import is_rename, is_view
 from firmware_interface.errors import CompileError
 
-__all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "simple_layout", "wire_buffer"]
+__all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "scratch_fits_inside", "simple_layout", "wire_buffer"]
 
 ALIGNMENT = 4
 """Of offsets in the arena: what float32 kernels need."""
@@ -134,6 +134,20 @@ def check_layout(steps: Steps, layout: SegmentLayout, transposed: frozenset[str]
         raise CompileError("", "layout", f"operators {list(layout.operators)}", f"the sub-model's: {list(names)}")
     for fault in _faults(steps, layout, buffers(steps, transposed)):
         raise CompileError("", "layout", fault, "a layout made for this segment and this runtime; plan again")
+
+
+def scratch_fits_inside(
+    steps: Steps, layout: SegmentLayout, transposed: frozenset[str], scratch: Mapping[str, int]
+) -> bool:
+    """Whether the start of the arena is free beside each operator as far as it needs scratch."""
+    found = buffers(steps, transposed)
+    _, spans = _shared(steps, found, layout.offsets)
+    for at, step in enumerate(steps.steps):
+        needed = scratch.get(step.name, 0)
+        live = [n for n, (first, last) in spans.items() if first <= at <= last]
+        if needed > layout.arena_bytes or any(layout.offsets[n] < needed for n in live):
+            return False
+    return True
 
 
 def _faults(steps: Steps, layout: SegmentLayout, found: list[Buffer]) -> Iterator[str]:

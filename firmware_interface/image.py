@@ -11,6 +11,8 @@ __all__ = ["IMAGE_FORMAT", "ImageTensor", "build_image", "copy_record"]
 
 MAGIC = 0x4D474445
 IMAGE_FORMAT = 1
+SCRATCH_IN_ARENA = 1
+"""Flag: the scratch is the start of the arena."""
 _HEADER = struct.Struct("<IHHII24sIIIHHHHIII")
 HEADER_BYTES = _HEADER.size + 4  # the CRC
 COPY_KERNEL = 0
@@ -41,13 +43,15 @@ def build_image(
     weights: bytes = b"",
     arena_bytes: int,
     scratch_bytes: int = 0,
+    scratch_in_arena: bool = False,
     board: str = "",
     kernels: int = 0,
     capabilities: int = 0,
 ) -> bytes:
     """An image: header, table of tensors, operators' records, weights at the next multiple of 16.
 
-    ``board`` "" is any board type. Raises ValueError for a record whose length is no multiple of 4 or does not
+    ``board`` "" is any board type. ``scratch_in_arena``: the scratch is the start of the arena instead of lying behind
+    it. Raises ValueError for a record whose length is no multiple of 4 or does not
     stand in it, or a board type of more than 23 bytes.
     """
     name = board.encode()
@@ -64,7 +68,8 @@ def build_image(
     size = weights_at + len(weights)
     header = _HEADER.pack(
         MAGIC, IMAGE_FORMAT, kernels, size, capabilities, name, arena_bytes, scratch_bytes, operators_at,
-        len(records), len(inputs), len(outputs), 0, tensors_at, weights_at, len(weights),
+        len(records), len(inputs), len(outputs), SCRATCH_IN_ARENA if scratch_in_arena else 0,
+        tensors_at, weights_at, len(weights),
     )  # fmt: skip
     start = header + struct.pack("<I", zlib.crc32(header)) + tensors + body
     return start + bytes(weights_at - len(start)) + weights

@@ -27,14 +27,12 @@ __all__ = [
     "check_room",
     "compile_boards",
     "from_wire",
-    "image_ram_bytes",
     "mcu_boards",
     "to_wire",
 ]
 
 Array = npt.NDArray[Any]
 POSIX = "posix"
-_BLOCK, _TICKS_BYTES = 16, 8
 _NCHW_TO_NHWC, _NHWC_TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -87,7 +85,7 @@ def compile_boards(bundle: Bundle, lab: Lab, types: Mapping[str, str]) -> dict[s
     for segment in bundle.segments:
         if segment.board in types:
             found = compiled[segment.name]
-            ram = image_ram_bytes(found) + link_buffer_bytes(routes[segment.board].routes)
+            ram = found.ram_bytes + link_buffer_bytes(routes[segment.board].routes)
             images[segment.board] = BoardImage(segment.board, segment.name, found, ram)
     return images
 
@@ -116,12 +114,6 @@ def _compile(bundle: Bundle, segment: BundleSegment, types: Mapping[str, str]) -
 def _layout(segment: BundleSegment) -> SegmentLayout | None:
     arena = segment.arena
     return None if arena is None else SegmentLayout(arena.operators, arena.offsets, arena.size_bytes)
-
-
-def image_ram_bytes(compiled: CompiledSegment) -> int:
-    """RAM of the arena that the model takes, without the buffers of its tensors on the wires."""
-    times = _TICKS_BYTES * len(compiled.records)
-    return sum(-(-size // _BLOCK) * _BLOCK for size in (compiled.arena_bytes, compiled.scratch_bytes, times))
 
 
 def check_room(image: BoardImage, memory: Memory) -> None:

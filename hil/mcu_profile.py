@@ -18,7 +18,7 @@ from firmware_interface.errors import CompileError
 from hil.errors import BundleError
 from hil.lab_types import Lab
 from hil.mcu_deploy import McuBench, quicken
-from hil.mcu_images import board_type, image_ram_bytes
+from hil.mcu_images import board_type
 from hil.mcu_measure import round_trip_ns
 from hil.mcu_routes import SIGNAL_BYTES, flood_routes
 from hil.targets import connect_mcu
@@ -131,7 +131,7 @@ def _pieces(
             where=graph.source,
             hint="`optimizer solve` says what boards run.",
         ) from e
-    if len(compiled.image) <= slot and image_ram_bytes(compiled) <= arena:
+    if len(compiled.image) <= slot and compiled.ram_bytes <= arena:
         yield _Piece(first, compiled)
         return
     if end - first == 1:
@@ -139,7 +139,7 @@ def _pieces(
             f"operator {graph.operators[first].name} alone does not fit a board of type {kind}",
             where=graph.source,
             expected=f"{slot} bytes of slot and {arena} bytes of arena",
-            got=f"{len(compiled.image)} and {image_ram_bytes(compiled)} bytes",
+            got=f"{len(compiled.image)} and {compiled.ram_bytes} bytes",
         )
     middle = (first + end) // 2
     yield from _pieces(graph, prepared, kind, slot, arena, first, middle)

@@ -23,6 +23,7 @@ from optimizer.plan import ArenaLayout, Segment, Transfer
 __all__ = [
     "SegmentMemory",
     "SegmentPart",
+    "scratch_ranges",
     "segment_memory",
     "segment_part",
     "small_buffers",
@@ -51,11 +52,12 @@ class SegmentMemory:
     """Bytes of a segment on its board."""
 
     layout: ArenaLayout
+    """The scratch included, which stands at its start."""
     scratch_bytes: int
     records: int
     image_bytes: int
     claimed_bytes: int
-    """RAM that the firmware takes for arena, scratch and operators' times."""
+    """RAM that the firmware takes for the arena and operators' times."""
 
 
 def wire_key(graph: Graph, tensor: int) -> int:
@@ -151,12 +153,19 @@ def _taken(
 _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
+def scratch_ranges(small: SmallProcessor, part: SegmentPart) -> list[LiveRange]:
+    """What operators need beside their tensors, at the start of the arena, while they run."""
+    needs = ((at, small.needs[v]) for at, v in enumerate(part.operators, 1))
+    return [LiveRange((), n.scratch_bytes, at, at) for at, n in needs if n is not None and n.scratch_bytes]
+
+
 def segment_memory(
     graph: Graph, small: SmallProcessor, part: SegmentPart, sizes: npt.NDArray[np.int64]
 ) -> SegmentMemory:
     """Everything a segment takes of its board. ``sizes``: (t,) bytes."""
     runtime = small.runtime
-    layout = pack_arena(small_buffers(graph, small, part, sizes), runtime.arena_alignment, _PACKING_S)
+    held = [*small_buffers(graph, small, part, sizes), *scratch_ranges(small, part)]
+    layout = pack_arena(held, runtime.arena_alignment, _PACKING_S)
     kept = [n for n in _recorded(graph, small, part, layout) if n is not None]
     turns = len(part.turned)
     records = sum(n.records for n in kept) + turns
@@ -168,9 +177,7 @@ def segment_memory(
         scratch_bytes=scratch,
         records=records,
         image_bytes=runtime.block(head) + sum(n.weights_bytes for n in kept),
-        claimed_bytes=runtime.block(
-            runtime.block(layout.size_bytes) + runtime.block(scratch) + runtime.record_ram_bytes * records
-        ),
+        claimed_bytes=runtime.block(runtime.block(layout.size_bytes) + runtime.record_ram_bytes * records),
     )
 
 

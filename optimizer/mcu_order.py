@@ -89,16 +89,15 @@ def _bound(problem: Problem, processor: str, part: SegmentPart) -> int:
             live = live | (np.array(operators) == tensor.producer)
         needed += live * sizes[t]
     for at, v in enumerate(operators):
-        needed[at] -= _shared(small, graph.operators[v].outputs, v, sizes)
-    memory = small_memory(problem, processor, part)
+        needs = small.needs[v]
+        scratch = 0 if needs is None else -(-needs.scratch_bytes // unit) * unit
+        needed[at] += scratch - _shared(small, graph.operators[v].outputs, v, sizes)
     ends = [
         sum(int(sizes[t]) * (2 if t in part.turned else 1) for t in crossing)
         for crossing in (part.entering, part.leaving)
     ]
     arena = max(int(needed.max(initial=0)), *ends)
-    return runtime.block(
-        runtime.block(arena) + runtime.block(memory.scratch_bytes) + runtime.record_ram_bytes * _records(small, part)
-    )
+    return runtime.block(runtime.block(arena) + runtime.record_ram_bytes * _records(small, part))
 
 
 def _shared(

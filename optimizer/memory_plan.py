@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from boards.board import Board
 from optimizer.evaluate import Schedule, arena_tensors, memory_use
-from optimizer.mcu_memory import SegmentPart, small_buffers
+from optimizer.mcu_memory import SegmentPart, scratch_ranges, small_buffers
 from optimizer.mcu_order import small_memory, small_order, small_parts
 from optimizer.memory import LiveRange, arena_peak_bytes, live_ranges
 from optimizer.memory_offsets import layout_faults, pack_arena
@@ -119,4 +119,5 @@ def arena_faults(problem: Problem, plan: Plan) -> Iterator[str]:
 
 def _small_buffers(problem: Problem, segment: Segment, part: SegmentPart) -> list[LiveRange]:
     q = problem.processor_index[segment.processor]
-    return small_buffers(problem.graph, problem.small_processors[q], part, problem.tables.tensor_bytes[:, q])
+    small, sizes = problem.small_processors[q], problem.tables.tensor_bytes[:, q]
+    return [*small_buffers(problem.graph, small, part, sizes), *scratch_ranges(small, part)]

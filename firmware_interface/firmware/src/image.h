@@ -8,19 +8,20 @@
  *   12      4     capabilities needed (CAPABILITY_INT8, _FLOAT32, _DSP)
  *   16      24    board type, zero-padded; all zero: any board
  *   40      4     bytes of arena
- *   44      4     bytes of scratch, placed behind the arena
+ *   44      4     bytes of scratch: see flags
  *   48      4     where the operators' records begin
  *   52      2     operators
  *   54      2     inputs
  *   56      2     outputs
- *   58      2     0
+ *   58      2     flags: bit 0, the scratch is the start of the arena (tensors that live beside an operator stand
+ *                 above what it needs); else it is placed behind the arena
  *   60      4     where the tensors' table begins: inputs, then outputs, each u32 offset in the arena, u32 bytes
  *   64      4     where the weights begin; 16-aligned
  *   68      4     bytes of weights
  *   72      4     CRC-32 of bytes 0 to 71
  *
  * An operator's record: u16 kernel, u16 bytes of the record (a multiple of 4), then what its kernel defines.
- * Behind the scratch the runtime keeps eight bytes of ticks for every operator. */
+ * Behind arena and scratch the runtime keeps eight bytes of ticks for every operator. */
 #ifndef IMAGE_H
 #define IMAGE_H
 
@@ -38,6 +39,7 @@ enum {
     IMAGE_AT_OPERATOR_COUNT = 52,
     IMAGE_AT_INPUTS = 54,
     IMAGE_AT_OUTPUTS = 56,
+    IMAGE_AT_FLAGS = 58,
     IMAGE_AT_TENSORS = 60,
     IMAGE_AT_WEIGHTS = 64,
     IMAGE_AT_WEIGHT_BYTES = 68,
@@ -45,6 +47,7 @@ enum {
     IMAGE_HEADER_BYTES = 76,
     IMAGE_TENSOR_BYTES = 8,
     IMAGE_RECORD_BYTES = 4,
+    IMAGE_SCRATCH_IN_ARENA = 1,
 };
 
 #endif

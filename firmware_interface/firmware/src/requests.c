@@ -76,7 +76,7 @@ static enum code memory_query(const struct frame *request, struct answer *answer
     port_memory(&memory);
     const uint32_t rings = sizeof uart_rings;
     const struct runtime_facts *model = runtime_facts();
-    const uint8_t *scratch = memory.arena + ((model->arena + 15u) & ~15u);
+    const uint8_t *scratch = memory.arena + model->scratch_at;
     const uint32_t numbers[] = {
         memory.ram_limit,   memory.data,       memory.bss - rings, rings,
         memory.stack,       memory.stack_used, memory.arena_bytes, claimed,

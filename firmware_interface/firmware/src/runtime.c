@@ -48,9 +48,11 @@ static void read_facts(const uint8_t *image, struct runtime_facts *facts) {
     facts->arena = get_u32(image + IMAGE_AT_ARENA);
     facts->scratch = get_u32(image + IMAGE_AT_SCRATCH);
     facts->weights = get_u32(image + IMAGE_AT_WEIGHT_BYTES);
-    uint64_t arena = align(facts->arena);
-    uint64_t scratch = align(facts->scratch);
-    facts->claimed = align(arena + scratch + 8u * (uint64_t)facts->operators);
+    bool in_arena = (get_u16(image + IMAGE_AT_FLAGS) & IMAGE_SCRATCH_IN_ARENA) != 0;
+    facts->scratch_at = in_arena ? 0u : align(facts->arena);
+    uint64_t end = (uint64_t)align(facts->arena) + (in_arena ? 0u : align(facts->scratch));
+    facts->times_at = (uint32_t)end;
+    facts->claimed = align(end + 8u * (uint64_t)facts->operators);
 }
 
 static enum code check_tables(const uint8_t *image, uint32_t bytes, const struct kernel_memory *memory,
@@ -84,13 +86,18 @@ static enum code check_image(const uint8_t *image, uint32_t image_bytes, uint8_t
     enum code code = check_header(image, image_bytes);
     if (code != CODE_NONE) return code;
     read_facts(image, facts);
-    uint64_t wanted = (uint64_t)facts->arena + facts->scratch + 8u * (uint64_t)facts->operators;
+    uint16_t flags = get_u16(image + IMAGE_AT_FLAGS);
+    bool in_arena = (flags & IMAGE_SCRATCH_IN_ARENA) != 0;
+    if ((flags & ~(unsigned)IMAGE_SCRATCH_IN_ARENA) != 0 || (in_arena && facts->scratch > facts->arena)) {
+        return CODE_BAD_IMAGE;
+    }
+    uint64_t wanted = (uint64_t)facts->arena + (in_arena ? 0u : facts->scratch) + 8u * (uint64_t)facts->operators;
     if (wanted > ram_bytes || facts->claimed > ram_bytes) return CODE_DOES_NOT_FIT;
     memory->weights = image + get_u32(image + IMAGE_AT_WEIGHTS);
     memory->weight_bytes = facts->weights;
     memory->arena = ram;
     memory->arena_bytes = facts->arena;
-    memory->scratch = ram + align(facts->arena);
+    memory->scratch = ram + facts->scratch_at;
     memory->scratch_bytes = facts->scratch;
     return check_tables(image, image_bytes, memory, facts);
 }
@@ -112,7 +119,7 @@ enum code runtime_load(const uint8_t *image, uint32_t image_bytes, uint8_t *ram,
     }
     model.image = image;
     runtime_restart();
-    model.ticks = (uint64_t *)(void *)(model.memory.scratch + align(model.facts.scratch));
+    model.ticks = (uint64_t *)(void *)(ram + model.facts.times_at);
     memset(model.ticks, 0, sizeof *model.ticks * model.facts.operators);
     return CODE_NONE;
 }

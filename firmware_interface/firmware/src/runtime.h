@@ -18,6 +18,8 @@ struct runtime_facts {
     uint16_t operators;
     uint32_t arena;
     uint32_t scratch;
+    uint32_t scratch_at; /* in the RAM given to runtime_load, where the arena begins at 0 */
+    uint32_t times_at;
     uint32_t weights;
     uint32_t claimed; /* of the RAM given to runtime_load: arena, scratch, times; a multiple of 16 */
 };
