@@ -28,7 +28,7 @@ class BoardSets:
         self.strides = [math.prod(dims[:a]) for a in range(len(dims))]
         self.states = np.arange(math.prod(dims))
         self.used = [(self.states // stride) % dim for stride, dim in zip(self.strides, dims, strict=True)]
-        self._few = np.sum(self.used, axis=0) <= max_stages
+        self._few: Bools = np.asarray(np.sum(self.used, axis=0) <= max_stages)
         self.steps = [sum(self.strides[kind] for kind in visit.spends) for visit in visits]
         """By visit, what it adds to the number of a set."""
         self.before = [self._room(visit) for visit in visits]

@@ -13,12 +13,12 @@ from optimizer.search.board_sets import BoardSets, Spend
 from optimizer.search.board_visits import Role, Visit
 from optimizer.search.segment_loads import SegmentLoads
 
-__all__ = ["Corridor"]
+__all__ = ["NARROW", "Corridor"]
 
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 _PAIR_S, _ROW_S = 2e-8, 1e-5
-_NARROW = 16
+NARROW = 16
 """Words of a set of sets up to which the passes pay."""
 
 
@@ -29,7 +29,7 @@ class Corridor:
         self.loads, self.lattice, self.longest_s, self.spend = loads, loads.lattice, longest_s, spend
         kinds = range(len(loads.first))
         self.sets = BoardSets(loads.counts, max_stages, [Visit(Role.ALONE, (kind,), (kind,)) for kind in kinds])
-        self.narrow = self.sets.width <= _NARROW
+        self.narrow = self.sets.width <= NARROW
         self.live: Words = np.zeros((len(self.lattice.member), self.sets.width), dtype=np.uint64)
         """(m, words) sets of boards used at a downset on some way from nothing to everything."""
         if self.narrow:
@@ -48,6 +48,11 @@ class Corridor:
             if self.live[end].any():
                 for kind, starts in enumerate(self._in_time(end)):
                     self.live[starts] |= self.sets.with_one_less(self.live[end], kind) & reached[starts]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the work alone shows that there is no plan."""
+        return self.narrow and not self.live[0].any()
 
     def _in_time(self, end: int) -> list[Ints]:
         """By type: downsets from which it comes to the end in time."""

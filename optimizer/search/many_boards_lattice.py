@@ -12,6 +12,7 @@ import numpy as np
 from optimizer.graph import predecessors
 from optimizer.problem import Problem
 from optimizer.search.board_sets import BoardSets
+from optimizer.search.corridor import NARROW, Corridor
 from optimizer.search.cpsat import Budget
 from optimizer.search.cpsat.prove import MAX_PERMUTED
 from optimizer.search.downsets import Lattice, all_downsets, along_orders
@@ -27,8 +28,10 @@ __all__ = ["METHOD", "PRICED", "LatticeSearch"]
 METHOD = "DP over downsets and sets of boards"
 PRICED = "prices of boards over downsets"
 _MAX_DOWNSETS = 20_000
-_MAX_PAIRS = 2e7
-"""Kept at some tens of bytes each."""
+_MAX_PAIRS, _MAX_NARROW_PAIRS = 2e7, 1e8
+"""Kept at some tens of bytes each; where sets of boards are small, only those in the corridor are."""
+_RULED_OUT = (0.003, 0.01, 0.03, 0.1)
+"""Shares below the best plan at which the work of the processors alone is asked."""
 _MAX_PRICED = 5e7
 """Pairs times boards that prices are asked for, round by round."""
 _FOREVER_S = 1e30
@@ -104,10 +107,15 @@ class LatticeSearch:
     def _reach(self, lattice: Lattice, longest_s: float, memory_share: float = 1.0) -> SubsetReach | None:
         """None where it would be too large."""
         loads = SegmentLoads(self.problem, lattice)
-        words = BoardSets.size(loads.counts)
-        if words > _MAX_SET or words * len(lattice.member) > _MAX_WORDS or lattice.pairs(longest_s) > _MAX_PAIRS:
+        if not self._fits(lattice, loads, longest_s):
             return None
         return SubsetReach(lattice, loads, self._max_stages(), longest_s, self._spend, memory_share)
+
+    def _fits(self, lattice: Lattice, loads: SegmentLoads, longest_s: float) -> bool:
+        """Whether time and memory are enough."""
+        words = BoardSets.size(loads.counts)
+        most = _MAX_PAIRS if words > NARROW else _MAX_NARROW_PAIRS
+        return words <= _MAX_SET and words * len(lattice.member) <= _MAX_WORDS and lattice.pairs(longest_s) <= most
 
     def _ask(self, source: _Source, period_s: float) -> bool:
         """Whether there may be a plan with the period, as far as anything is counted; what is found is scored."""
@@ -155,6 +163,7 @@ class LatticeSearch:
 
     def _proof(self, lattice: Lattice) -> tuple[float, bool] | None:
         high, step = self._high_s(), _NEXT
+        self._rule_out(lattice, high)
         reach = self._reach(lattice, high)
         if reach is None:
             return self._priced(lattice, high)
@@ -172,6 +181,17 @@ class LatticeSearch:
             high = min(high, max(best, self.low_s))
         self._leave_room(lattice, reach)
         return self.low_s, True
+
+    def _rule_out(self, lattice: Lattice, high_s: float) -> None:
+        """Raise the bound by the work of the processors alone, in case that time runs out."""
+        loads = SegmentLoads(self.problem, lattice)
+        for share in _RULED_OUT if high_s < _FOREVER_S and self._fits(lattice, loads, high_s) else ():
+            period_s = high_s * (1 - share)
+            if period_s <= self.low_s:
+                return
+            if Corridor(loads, self._max_stages(), period_s, self._spend).is_empty:
+                self.low_s = period_s
+                return
 
     def _priced(self, lattice: Lattice, high_s: float) -> tuple[float, bool] | None:
         """A higher bound where sets of boards are too many; never the last word."""
