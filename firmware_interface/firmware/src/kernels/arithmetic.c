@@ -9,8 +9,10 @@ int8_t requantize(int32_t accumulator, int32_t multiplier, int32_t shift, int32_
 }
 
 bool channels_short(const struct channel *channels, uint32_t count) {
-    for (const struct channel *end = channels + count; channels < end; channels++) {
-        if (channels->shift <= 0) return false;
+    int32_t any = 0; /* negative: some shift is not above 0 */
+    for (; count >= 4; count -= 4, channels += 4) {
+        any |= (channels[0].shift - 1) | (channels[1].shift - 1) | (channels[2].shift - 1) | (channels[3].shift - 1);
     }
-    return true;
+    for (; count > 0; count--, channels++) any |= channels->shift - 1;
+    return any >= 0;
 }

@@ -7,10 +7,6 @@
 #include "dot_i8.h"
 #include "window.h"
 
-static uint32_t depth(const struct conv_i8 *c) {
-    return (uint32_t)c->window.kernel_height * c->window.kernel_width * (c->window.in_channels / c->groups);
-}
-
 /* Where the output's pixels are the input's, one by one: nothing to gather. */
 static bool pointwise(const struct conv_i8 *c) {
     const struct window *w = &c->window;
@@ -79,22 +75,26 @@ static void run_gathered(const struct kernel_memory *memory, const struct conv_i
 }
 
 static void run(const struct kernel_memory *memory, const uint8_t *record) {
-    struct conv_i8 c;
-    __builtin_memcpy(&c, record, sizeof c);
-    const struct window *w = &c.window;
-    uint32_t outputs = w->out_channels / c.groups;
-    struct dot_i8 dot = {.depth = depth(&c), .outputs = outputs, .pitch = w->out_channels, .zero = c.output_zero};
-    for (uint32_t group = 0; group < c.groups; group++) {
-        dot.weights = weights_i8(memory, c.weights) + group * outputs * dot.depth;
-        dot.channels = (const struct channel *)(const void *)(memory->weights + c.channels) + group * outputs;
+    const struct conv_i8 *c = (const struct conv_i8 *)(const void *)record; /* records are 4-aligned */
+    const struct window *w = &c->window;
+    uint32_t outputs = w->out_channels, k = (uint32_t)w->kernel_height * w->kernel_width * w->in_channels;
+    struct dot_i8 dot = {.depth = k, .outputs = outputs, .pitch = outputs, .zero = c->output_zero};
+    dot.weights = weights_i8(memory, c->weights);
+    dot.channels = (const struct channel *)(const void *)(memory->weights + c->channels);
+    if (pointwise(c)) {
         dot.brief = channels_short(dot.channels, outputs);
-        if (pointwise(&c)) {
-            run_pointwise(memory, &c, &dot);
-        } else {
-            run_gathered(memory, &c, &dot, group);
+        run_pointwise(memory, c, &dot);
+    } else {
+        dot.depth = k / c->groups;
+        dot.outputs = outputs / c->groups;
+        for (uint32_t group = 0; group < c->groups; group++) {
+            dot.brief = channels_short(dot.channels, dot.outputs);
+            run_gathered(memory, c, &dot, group);
+            dot.weights += dot.outputs * dot.depth;
+            dot.channels += dot.outputs;
         }
     }
-    limit_i8(tensor_i8(memory, c.output), (uint32_t)window_out(w), c.low, c.high);
+    limit_i8(tensor_i8(memory, c->output), (uint32_t)window_out(w), c->low, c->high);
 }
 
 const struct kernel kernel_conv_i8 = {.check = check, .run = run};

@@ -38,30 +38,31 @@ static void block_two(const struct dot_i8 *dot, const int8_t *input, const int8_
     output[0] = requantize_short(s10, c, dot->zero), output[1] = requantize_short(s11, c + 1, dot->zero);
 }
 
-/* Four rows of weights by one input. */
-static void block_one(const struct dot_i8 *dot, const int8_t *input, const int8_t *weights, const struct channel *c,
-                      int8_t *output) {
-    uint32_t depth = dot->depth, depth3 = 3 * depth;
-    const int8_t *end = input + (depth & ~3u);
+/* One row of weights by the input whose even and odd bytes are in `e` and `a`. */
+#define ROW(at, sum)                                                                                              \
+    "ldr %[b], " at "\n sxtb16 %[t], %[b]\n sxtb16 %[b], %[b], ror #8\n smlad " sum ", %[e], %[t], " sum             \
+    "\n smlad " sum ", %[a], %[b], " sum "\n"
+#define FOUR_ROWS                                                                                                 \
+    "ldr %[a], [%[x]], #4\n sxtb16 %[e], %[a]\n sxtb16 %[a], %[a], ror #8\n" ROW("[%[w], %[d]]", "%[s1]")          \
+        ROW("[%[w], %[d], lsl #1]", "%[s2]") ROW("[%[w], %[d3]]", "%[s3]") ROW("[%[w]], #4", "%[s0]")
+
+/* Four rows of weights by one input: written out, since a compiler keeps other things in registers than these 13. */
+__attribute__((noinline)) static void block_one(const int8_t *x, const int8_t *w, uint32_t depth, const struct channel *c, int32_t zero,
+                             int8_t *output) {
     int32_t s0 = c[0].bias, s1 = c[1].bias, s2 = c[2].bias, s3 = c[3].bias;
-    while (input < end) {
-        uint32_t x = load4(input), xe = even(x), xo = odd(x), w;
-        input += 4;
-        w = load4(weights + depth);
-        s1 = multiply2(xe, even(w), s1), s1 = multiply2(xo, odd(w), s1);
-        w = load4(weights + 2 * depth);
-        s2 = multiply2(xe, even(w), s2), s2 = multiply2(xo, odd(w), s2);
-        w = load4(weights + depth3);
-        s3 = multiply2(xe, even(w), s3), s3 = multiply2(xo, odd(w), s3);
-        w = load4(weights), weights += 4;
-        s0 = multiply2(xe, even(w), s0), s0 = multiply2(xo, odd(w), s0);
+    uint32_t a, b, e, t;
+    const int8_t *end = x + (depth & ~7u);
+    __asm("b 2f\n 1:\n" FOUR_ROWS FOUR_ROWS "2: cmp %[x], %[end]\n bcc 1b\n"
+          : [x] "+r"(x), [w] "+r"(w), [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [a] "=&r"(a),
+            [b] "=&r"(b), [e] "=&r"(e), [t] "=&r"(t)
+          : [d] "r"(depth), [d3] "r"(3 * depth), [end] "r"(end)
+          : "cc", "memory");
+    for (uint32_t k = depth & 7u; k > 0; k--, w++) {
+        int32_t value = *x++;
+        s0 += value * w[0], s1 += value * w[depth], s2 += value * w[2 * depth], s3 += value * w[3 * depth];
     }
-    for (uint32_t k = depth & 3u; k > 0; k--, weights++) {
-        int32_t x = *input++;
-        s0 += x * weights[0], s1 += x * weights[depth], s2 += x * weights[2 * depth], s3 += x * weights[depth3];
-    }
-    output[0] = requantize_short(s0, c, dot->zero), output[1] = requantize_short(s1, c + 1, dot->zero);
-    output[2] = requantize_short(s2, c + 2, dot->zero), output[3] = requantize_short(s3, c + 3, dot->zero);
+    output[0] = requantize_short(s0, c, zero), output[1] = requantize_short(s1, c + 1, zero);
+    output[2] = requantize_short(s2, c + 2, zero), output[3] = requantize_short(s3, c + 3, zero);
 }
 #endif
 
@@ -81,14 +82,18 @@ void dot_i8_two(const struct dot_i8 *dot, const int8_t *inputs, int8_t *output) 
 }
 
 void dot_i8_one(const struct dot_i8 *dot, const int8_t *input, int8_t *output) {
-    uint32_t n = 0;
+    const int8_t *weights = dot->weights;
+    const struct channel *c = dot->channels;
+    uint32_t left = dot->outputs, depth = dot->depth;
 #if KERNELS_DSP
-    for (; dot->brief && n + 4 <= dot->outputs; n += 4) {
-        block_one(dot, input, dot->weights + n * dot->depth, dot->channels + n, output + n);
+    if (dot->brief) {
+        int32_t zero = dot->zero;
+        for (; left >= 4; left -= 4, weights += 4 * depth, c += 4, output += 4) {
+            block_one(input, weights, depth, c, zero, output);
+        }
     }
 #endif
-    for (; n < dot->outputs; n++) {
-        const struct channel *c = dot->channels + n;
-        output[n] = finish(dot, product(input, dot->weights + n * dot->depth, dot->depth, c->bias), c);
+    for (; left > 0; left--, weights += depth, c++, output++) {
+        *output = finish(dot, product(input, weights, depth, c->bias), c);
     }
 }
