@@ -11,7 +11,8 @@ Each network whole on one board, model input and output included. Columns, bytes
   smaller  1 - ours / greedy
 
 first of the tensors alone, then with the kernels' scratch for the time of an operator, which greedy places like any
-tensor and ours at the start of the arena, where the firmware looks for it: that is what a plan holds and a board claims.
+tensor and ours at the start of the arena, where the firmware looks for it: that is what a plan holds and a board
+claims.
 """
 
 from __future__ import annotations
