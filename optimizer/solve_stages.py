@@ -44,6 +44,8 @@ _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
 """Share of the time left for plans with replicas."""
+_START_SHARE, _START_S = 0.1, 1.0
+"""Share of the time left, and seconds at most, for NSGA-II around the plans of a start, before the proofs."""
 _NEAR = 1.25
 """How near to their bounds the plans of a start make the search for first plans superfluous."""
 _ORDER_SHARE = 0.6
@@ -108,8 +110,12 @@ class Run:
 
     def enumerate(self) -> None:
         self._whole_front()
-        if self.starts_well and not self.exact and not self._is_period_of_chain():
+        if self.options.start is None or self.exact or self._is_period_of_chain():
+            return
+        if self.starts_well:
             self._cut_along_orders()  # which a good start has put off
+        if not self.options.reproducible and self.pool.feasible():  # what is near the start's plans comes first
+            self._refine(self.clock.now() + min(_START_S, _START_SHARE * self._left()))
 
     def _whole_front(self) -> None:
         if self.problem.non_contiguous:
@@ -232,6 +238,9 @@ class Run:
         return self.options.workers or len(os.sched_getaffinity(0))
 
     def refine(self) -> None:
+        self._refine(math.inf if self.options.reproducible else self.deadline)
+
+    def _refine(self, deadline: float) -> None:
         from optimizer.search.nsga2 import RefineOptions, refine  # pymoo takes a third of a second to import
 
         domains = safe_domains(self.pool, {o: b.value for o, b in self.bounds.items()})
@@ -241,7 +250,6 @@ class Run:
             order = list(dict.fromkeys(self.problem.processor_index[s.processor] for s in plan.segments))
             order += [q for q in range(count) if q not in order]
             seeds.append((assignment_of(self.problem, plan), order))
-        deadline = math.inf if self.options.reproducible else self.deadline
         refine(self.pool, domains, seeds, RefineOptions(deadline, self.options.seed))
 
     def replicate(self) -> None:

@@ -32,6 +32,8 @@ __all__ = ["Start", "carried_bounds", "load_start", "seed_pool", "start_of"]
 _SCALED = ("throughput", "latency")
 """Objectives that shrink no faster than the durations. Energy does not: a processor that is faster idles longer."""
 _ROUNDING = 1e-9
+_MOST_MOVED = 12
+"""Plans with lost boards whose segments are moved, spread over the front: each takes some dozen schedules."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,14 @@ def _assignment(problem: Problem, row: _Row, gone: dict[str, int], path: Path) -
 
 
 def seed_pool(pool: Pool, start: Start) -> None:
-    """Score the start's plans; where boards are gone, what is left of each plan with their segments moved."""
-    for row in start.assignments:
-        assignment = np.array(row, dtype=np.int64)
+    """Score the start's plans; where boards are gone, what is left of some of them with their segments moved."""
+    rows = [np.array(row, dtype=np.int64) for row in start.assignments]
+    for assignment in rows:
         if (assignment >= 0).all():
             pool.score(assignment)
-        else:
-            _move_lost(pool, assignment)
+    lost = [assignment for assignment in rows if (assignment < 0).any()]
+    for assignment in lost[:: -(-len(lost) // _MOST_MOVED) or 1]:
+        _move_lost(pool, assignment)
     for segments in start.replicated:
         plan = real_plan(pool.problem, segments)
         if plan is not None:
