@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -56,10 +56,8 @@ class Deployment:
 
     def start(self, mode: Mode, frames: int) -> None:
         """Begin a run: the source last, so that everybody else is ready for its first frame."""
-        for name, board in self.boards.items():
-            if name != self.bundle.source:
-                board.start(mode, frames)
-        self.source.start(mode, frames)
+        for name in sorted(self.boards, key=lambda name: name == self.bundle.source):
+            self.boards[name].start(mode, frames)
 
     def statistics(self, phase: str) -> dict[str, Mapping[str, Any]]:
         """Counters of all boards. Raises DeviceError when a board is lost or its run has failed."""
@@ -96,10 +94,12 @@ def deploy(
     settings: Settings | None = None,
     stimuli: Mapping[str, Array] | None = None,
     progress: Progress = lambda _: None,
+    only: Sequence[str] | None = None,
 ) -> Iterator[Deployment]:
     """Connect to the bundle's boards, push files, load, open the links; free everything at the end.
 
-    ``stimuli``: by input name, an array (frames, *shape) that the source repeats in a measurement.
+    ``stimuli``: by input name, an array (frames, *shape) that the source repeats in a measurement. ``only``: the
+    boards to take, where others are not agents.
     Raises LabError, BundleError, DeviceError.
     """
     settings = settings or Settings()
@@ -114,11 +114,13 @@ def deploy(
         )
     with ExitStack() as stack:
         boards: dict[str, NetworkAgent] = {}
-        for name in bundle.boards:
+        for name in bundle.boards if only is None else only:
             progress(f"connecting to {name}")
             boards[name] = stack.enter_context(connect_agent(lab, name))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecut-stimuli-")))
-        put_stimuli = _push_stimuli(bundle, boards[bundle.source], stimuli or {}, folder)
+        put_stimuli: dict[int, str] = {}
+        if bundle.source in boards:
+            put_stimuli = _push_stimuli(bundle, boards[bundle.source], stimuli or {}, folder)
         deployment_id = secrets.token_hex(8)
 
         def load(name: str) -> Mapping[str, Any]:

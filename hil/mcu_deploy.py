@@ -12,6 +12,7 @@ from firmware_interface.errors import WireError
 from hil.errors import DeviceError
 from hil.flash import FlashProgress, flash_boards
 from hil.lab_types import Lab
+from hil.mcu_gateway import Gateway, Giver, Taker
 from hil.mcu_images import BoardImage, mcu_boards
 from hil.mcu_routes import HOST_UART, BoardRoutes, Mode, board_routes
 from hil.targets import connect_mcu
@@ -32,17 +33,32 @@ class McuBench:
 
     def __init__(self, lab: Lab, boards: Mapping[str, SerialMcu], source: str, sink: str) -> None:
         self.lab, self.boards = lab, boards
-        self.source, self.sink = boards[source], boards[sink]
+        self._source, self._sink = source, sink
+        self._any = next(iter(boards.values()))
+        self.gateway: Gateway | None = None
+        """To boards of the other kind."""
         self.links: dict[str, HostLink] = {}
         """The host's end of the line, by board that it exchanges tensors with."""
         self._routes: dict[str, BoardRoutes] = {}
         self._entering: frozenset[int] = frozenset()
         """Tensors that the host makes, not hands on."""
 
+    @property
+    def source(self) -> SerialMcu:
+        """The board where frames enter."""
+        return self.boards[self._source]
+
+    @property
+    def sink(self) -> SerialMcu:
+        """The board where results leave."""
+        return self.boards[self._sink]
+
     def lay(self, routes: Mapping[str, BoardRoutes], images: Mapping[str, bytes] | None = None) -> None:
         """Lay routes, with the models of ``images`` (hash by board) ready for them. Raises DeviceError."""
         self.links = {}
         self._routes = dict(routes)
+        if self.gateway is not None:
+            self.gateway.reset()
         for name, board in self.boards.items():
             with board.phase("load"):
                 board.client.line.on_link = None
@@ -79,7 +95,7 @@ class McuBench:
 
     def start(self, frames: int = 0) -> None:
         """Begin a run: the source last, so that everybody else is ready for its first frame."""
-        for name in sorted(self._routes, key=lambda name: name == self.source.name):
+        for name in sorted(self._routes, key=lambda name: name == self._source):
             with self.boards[name].phase("start"):
                 self.boards[name].client.start(frames)
 
@@ -101,31 +117,41 @@ class McuBench:
         """Whether something goes from board to board through the host, which must then `turn`."""
         return bool(self._handed_on())
 
-    def _handed_on(self) -> dict[int, tuple[str, list[str]]]:
-        """By tensor that goes through the host: the board it comes from, those it goes to."""
-        found: dict[int, tuple[str, list[str]]] = {}
-        for giver, routes in self._routes.items():
-            for tensor in routes.to_host:
-                takers = [
-                    name
-                    for name, other in self._routes.items()
-                    if tensor in other.from_host and not (tensor in self._entering and name == self.source.name)
-                ]
-                if takers:
-                    found[tensor] = (giver, takers)
+    def _handed_on(self) -> dict[int, tuple[Giver, list[Taker]]]:
+        """By tensor that goes through the host: where it comes from, where it goes."""
+        found: dict[int, tuple[Giver, list[Taker]]] = {}
+        numbers = {t for routes in self._routes.values() for t in routes.to_host}
+        for tensor in numbers | (self.gateway.tensors if self.gateway is not None else set()):
+            takers: list[Taker] = [
+                self.links[name]
+                for name, routes in self._routes.items()
+                if tensor in routes.from_host and not (tensor in self._entering and name == self._source)
+            ]
+            giver: Giver | None = next(
+                (self.links[name] for name, routes in self._routes.items() if tensor in routes.to_host), None
+            )
+            if self.gateway is not None:
+                takers += self.gateway.takers(tensor)
+                giver = giver or self.gateway.giver(tensor)
+            if takers and giver is not None:
+                found[tensor] = giver, takers
         return found
 
     def _forward(self) -> None:
         for tensor, (giver, takers) in self._handed_on().items():
-            with self.boards[giver].phase("through the host"):
-                while all(self.links[name].has_room(tensor) for name in takers):
-                    data = self.links[giver].take(tensor)
+            with self._any.phase("through the host"):
+                while all(taker.has_room(tensor) for taker in takers):
+                    data = giver.take(tensor)
                     if data is None:
                         break
-                    for name in takers:
-                        self.links[name].put(tensor, data)
+                    for taker in takers:
+                        taker.put(tensor, data)
                 # The host adds no buffers: a frame is used up when it is so on the boards behind.
-                self.links[giver].release(tensor, min(self.links[name].credit(tensor) for name in takers))
+                giver.release(tensor, min(taker.credit(tensor) for taker in takers))
+
+    def all_released(self, frames: int) -> bool:
+        """Whether everybody who gives the host a tensor has credit for so many frames."""
+        return all(min(t.credit(tensor) for t in takers) >= frames for tensor, (_, takers) in self._handed_on().items())
 
     def statistics(self, phase: str) -> dict[str, BoardStatistics]:
         """Counters of all boards. Raises DeviceError when one is lost or was reset."""
@@ -158,7 +184,7 @@ class McuDeployment(McuBench):
 
     def fill(self, frames: Mapping[int, Sequence[bytes]]) -> None:
         """Give the source the frames that it repeats: as many as the tensor's depth, by tensor."""
-        link = self.links.get(self.source.name)
+        link = self.links.get(self._source)
         if link is None:
             return
         with self.source.phase("stimuli"):

@@ -15,7 +15,7 @@ from hil.mcu_deploy import McuDeployment, deploy_mcus
 from hil.mcu_images import from_wire, to_wire
 from optimizer.split_manifest import Bundle, BundleTensor
 
-__all__ = ["run_mcus", "wire_frames"]
+__all__ = ["McuFrames", "run_mcus", "wire_frames"]
 
 Array = npt.NDArray[Any]
 _LOOK_S = 2.0  # how soon a board that was reset is noticed
@@ -28,7 +28,7 @@ def run_mcus(
     with deploy_mcus(bundle, lab, tell=tell) as deployment:
         deployment.configure("run")
         deployment.start()
-        found = _Frames(deployment, inputs).run(stall_s, tell)
+        found = McuFrames(deployment, inputs).run(stall_s, tell)
         deployment.stop()
     return found
 
@@ -39,7 +39,7 @@ def wire_frames(deployment: McuDeployment, inputs: Mapping[int, Array]) -> dict[
     return {t: [to_wire(frame, deployment.layout(tensors[t])) for frame in array] for t, array in inputs.items()}
 
 
-class _Frames:
+class McuFrames:
     """Inputs on their way in, outputs on their way out."""
 
     def __init__(self, deployment: McuDeployment, inputs: Mapping[int, Array]) -> None:
@@ -61,10 +61,22 @@ class _Frames:
             if now - looked > _LOOK_S:
                 looked = now
                 self._look(stall_s, now - moved, done)
-            self._deployment.turn()
-            self._feed()
-            self._collect()
+            self.serve()
         return {t: np.stack(results) for t, results in self._results.items()}
+
+    def serve(self) -> None:
+        """Bring on what can be brought on at the ends that are microcontroller boards."""
+        self._deployment.turn()
+        bundle, boards = self._deployment.bundle, self._deployment.boards
+        if bundle.source in boards:
+            self._feed()
+        if bundle.sink in boards:
+            self._collect()
+
+    @property
+    def results(self) -> Mapping[int, list[Array]]:
+        """Outputs so far, by tensor."""
+        return self._results
 
     def _look(self, stall_s: float, still_s: float, done: int) -> None:
         counters = self._deployment.statistics("run")

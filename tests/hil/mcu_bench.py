@@ -29,10 +29,10 @@ Array = npt.NDArray[Any]
 SYSTEM = "mcu-emulated"
 
 
-def bundle_of(folder: Path, model: str, boards: Sequence[str], *, system: System | str = SYSTEM) -> Bundle:
+def bundle_of(folder: Path, model: str, boards: Sequence[str], *, system: System | str | Path = SYSTEM) -> Bundle:
     """A bundle of a zoo model whose operators, in the graph's order, are dealt out to ``boards`` in equal shares."""
     graph = load_graph(model)
-    bench = load_system(system) if isinstance(system, str) else system
+    bench = system if isinstance(system, System) else load_system(system)
     problem = Problem(graph, bench, roofline_costs(graph, bench))
     keys = [ref.board.name for ref in problem.processors]
     share = -(-len(graph.operators) // len(boards))
