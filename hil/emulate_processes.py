@@ -55,6 +55,13 @@ class Child:
         """Exit code once it has ended, else None."""
         return self._process.poll()
 
+    def _end(self) -> str:
+        """In words, of a process that has closed its output."""
+        try:
+            return f"its end with exit code {self._process.wait(_STOP_S)}"
+        except subprocess.TimeoutExpired:
+            return "the end of its output"
+
     def hear(self, what: str, timeout_s: float) -> dict[str, Any]:
         """The next line of its output as a JSON object. Raises EmulationError when none comes in time."""
         stream = self._output
@@ -66,8 +73,7 @@ class Child:
                     raise self.failure(what, f"nothing within {timeout_s:g} s")
                 data = os.read(stream.fileno(), 4096)
                 if not data:
-                    self._process.wait(_STOP_S)
-                    raise self.failure(what, f"its end with exit code {self._process.returncode}")
+                    raise self.failure(what, self._end())
                 self._heard += data
         line, _, self._heard = self._heard.partition(b"\n")
         try:
