@@ -170,7 +170,9 @@ class _Reader:
                 self.readers.setdefault(name, []).append(at)
 
     def read(self) -> Steps:
-        inputs = tuple(self.tensor(name, None) for name in self.inputs)
+        nodes = self.model.graph.node
+        readers = {name: nodes[self.readers[name][0]] for name in self.inputs if name in self.readers}
+        inputs = tuple(self.tensor(name, readers.get(name)) for name in self.inputs)
         steps: list[Step] = []
         taken: set[int] = set()
         for at, node in enumerate(self.model.graph.node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from optimizer.infeasible import Clash, Infeasible
 from optimizer.problem import Problem
@@ -11,7 +12,7 @@ from optimizer.search.certify import plan_class
 
 __all__ = ["uncovered"]
 
-_NAMED = 8
+_NAMED = 6
 _METHOD = "kernel coverage"
 
 
@@ -24,29 +25,34 @@ def uncovered(problem: Problem) -> Infeasible | None:
     nowhere = [v for v, row in enumerate(may) if not row.any()]
     if not nowhere:
         return None
-    clashes = [_clash(problem, v) for v in nowhere[:_NAMED]]
-    if len(nowhere) > _NAMED:
-        text = f"{len(nowhere) - _NAMED} more operators have no board."
-        clashes.append(Clash("kernels", None, None, "", text, ""))
-    return Infeasible(tuple(clashes), plan_class(problem), _METHOD, time.monotonic() - begin)
+    kinds = dict.fromkeys(_kind(problem, v) for v in nowhere)
+    text = " ".join(_of_kind(problem, kind, [v for v in nowhere if _kind(problem, v) == kind]) for kind in kinds)
+    takes = " ".join(dict.fromkeys(_takes(problem, v) for v in nowhere))
+    clash = Clash("kernels", None, None, "", text, takes)
+    return Infeasible((clash,), plan_class(problem), _METHOD, time.monotonic() - begin, minimal=True)
 
 
-def _clash(problem: Problem, v: int) -> Clash:
+def _kind(problem: Problem, v: int) -> tuple[str, str]:
     op = problem.graph.operators[v]
-    lacking = sorted({ref.key for q, ref in enumerate(problem.processors) if not problem.covered[v, q]})
-    form = op.form
-    precision = form.precision if form is not None else "of unknown precision"
-    text = f"{op.op_type} {op.name!r} ({precision}) has no board that may run it: {', '.join(lacking)} cannot."
-    return Clash(f"kernels for {op.name}", None, None, "", text, _takes(problem, v))
+    return op.op_type, "" if op.form is None else op.form.precision
+
+
+def _of_kind(problem: Problem, kind: tuple[str, str], operators: Sequence[int]) -> str:
+    names = [f"{problem.graph.operators[v].name!r}" for v in operators]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    lacking = dict.fromkeys(
+        ref.key for q, ref in enumerate(problem.processors) if not problem.covered[list(operators), q].any()
+    )
+    what, precision = kind
+    listed = ", ".join(names[:_NAMED]) + more
+    return f"{what} {listed} ({precision}) has no board that may run it: {', '.join(lacking)} cannot."
 
 
 def _takes(problem: Problem, v: int) -> str:
+    """What the kernels take of such an operator, in the words of the runtime's file."""
     op = problem.graph.operators[v]
-    for q, small in problem.small_processors.items():
-        if not problem.covered[v, q]:
-            known = small.runtime.operators.get(op.op_type)
-            name = small.runtime.name
-            if known is None:
-                return f"{name} has no kernel for {op.op_type}; add a board with ONNX Runtime."
-            return f"Of {op.op_type} {name} takes: {known.takes}."
-    return ""
+    small = next(s for q, s in problem.small_processors.items() if not problem.covered[v, q])
+    known = small.runtime.operators.get(op.op_type)
+    if known is None:
+        return f"{small.runtime.name} has no kernel for {op.op_type}; add a board with ONNX Runtime."
+    return f"Of {op.op_type} {small.runtime.name} takes: {known.takes}."
