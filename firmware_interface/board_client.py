@@ -22,6 +22,7 @@ __all__ = ["BoardClient", "Written"]
 HASH_BYTES_PER_S = 50_000  # slower than any core hashes; for deadlines only
 DATA_TRY_S = 0.6  # silence after which the window is sent again
 RUN_TRY_S = 5.0  # a repeat takes the board's time, which is being measured
+EMULATED_PATIENCE = 6.0  # an emulator may get a small part of a busy machine
 BAUD_CONFIRM_S = 0.8  # the board goes back after 1 s
 
 
@@ -62,6 +63,8 @@ class BoardClient:
         # A first delimiter ends whatever half frame an earlier host has left on the line.
         self.line.port.write(b"\0", timeout_s)
         self.identity = self.line.call(Identify(), b.BoardIdentity, "identify", timeout_s=timeout_s)
+        if b.Capability.EMULATED in b.Capability(self.identity.capabilities):
+            self.line.patience = EMULATED_PATIENCE
         session = secrets.randbelow(0xFFFF) + 1
         request = b.Attach(PROTOCOL_VERSION, PROTOCOL_VERSION, lease, session)
         self.attached = self.line.call(request, b.Attached, "attach", timeout_s=timeout_s)
@@ -104,7 +107,7 @@ class BoardClient:
         self.line.call(b.SetBaud(baud), Ok, "change of baud")
         self.line.port.set_baud(baud)
         try:
-            self.ping(timeout_s=BAUD_CONFIRM_S)
+            self.ping(timeout_s=BAUD_CONFIRM_S / self.line.patience)  # the board's own second is not longer
         except DeadlineError:
             self.line.port.set_baud(old)
             time.sleep(1.0)  # the board's own deadline; then it is back too
@@ -162,6 +165,7 @@ class BoardClient:
         self.line.phase = "slot data"
         sent, total, went_back, silences = acked, 0, -1, 0
         offsets: dict[int, int] = {}
+        stall_s *= self.line.patience
         end = time.monotonic() + stall_s
         while acked < len(image):
             progress(acked)

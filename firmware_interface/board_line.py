@@ -39,6 +39,8 @@ class BoardLine:
         self.phase = "open"
         """What we are doing, in words, for error messages."""
         self.log: list[str] = []
+        self.patience = 1.0
+        """What deadlines are multiplied by."""
         self.repeats = 0
         """Requests that were sent again."""
         self.on_link: Callable[[Header, bytes], None] | None = None
@@ -118,6 +120,7 @@ class BoardLine:
         ConnectionLostError.
         """
         self.phase = phase
+        timeout_s *= self.patience
         end = time.monotonic() + timeout_s
         sequence = self.post(message)
         while True:
