@@ -26,7 +26,7 @@ from hil.measure_figures import Figures, Snapshot, figures
 from hil.measurement import LatencyFigures, latency_figures, median_interval
 from hil.targets.serial_mcu import SerialMcu
 
-__all__ = ["MAX_DRIFT", "McuFigures", "McuMeasurement", "round_trip_ns"]
+__all__ = ["MAX_DRIFT", "MOST_VOID", "Look", "McuFigures", "McuMeasurement", "round_trip_ns"]
 
 Array = npt.NDArray[Any]
 MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boards were not in step
@@ -51,7 +51,7 @@ class McuFigures:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """All boards' counters at about one moment."""
 
     counters: Mapping[str, BoardStatistics]
@@ -68,7 +68,7 @@ class McuMeasurement:
         self._deployment, self._bundle = deployment, deployment.bundle
         self._stimuli = wire_frames(deployment, inputs)
         self._stall_s, self._tell = stall_s, tell
-        self._looks: list[_Look] = []
+        self._looks: list[Look] = []
         self._latency: LatencyFigures | None = None
 
     @property
@@ -84,12 +84,12 @@ class McuMeasurement:
         deployment.fill(self._stimuli)
         self._tell(f"warming up for {warmup_s:g} s")
         self._wait(warmup_s, "warm-up", 0)
-        self._looks.append(self._look("measure"))
+        self._looks.append(self.look("measure"))
         while len(self._looks) <= wanted + MOST_VOID * wanted and self._valid() < wanted:
             before = self._looks[-1].counters[self._bundle.sink].frames
             self._wait(window_s, "measure", before)
-            self._looks.append(self._look("measure"))
-            void = "" if self._is_valid(*self._looks[-2:]) else " (void: a clock has drifted)"
+            self._looks.append(self.look("measure"))
+            void = "" if self.is_valid(*self._looks[-2:]) else " (void: a clock has drifted)"
             self._tell(f"window {len(self._looks) - 1}{void}")
         deployment.stop()
 
@@ -113,22 +113,23 @@ class McuMeasurement:
         """Figures so far."""
         snapshots = [self._snapshot(look) for look in self._looks]
         found = figures(self._bundle, snapshots)
-        valid = [self._is_valid(a, b) for a, b in pairwise(self._looks)]
+        valid = [self.is_valid(a, b) for a, b in pairwise(self._looks)]
         windows = tuple(w for w, holds in zip(found.windows, valid, strict=True) if holds)
         rates = [w.throughput_per_s for w in windows]
         found = replace(found, windows=windows, throughput_per_s=median_interval(rates) if rates else None)
         drift = {
-            name: max((abs(self._drift(name, a, b)) for a, b in pairwise(self._looks)), default=0.0)
+            name: max((abs(self.drift(name, a, b)) for a, b in pairwise(self._looks)), default=0.0)
             for name in (self._deployment.boards if self._deployment.lab.emulated else ())
         }
         return McuFigures(found, self._latency, valid.count(False), drift)
 
     # Looking
 
-    def _look(self, phase: str) -> _Look:
+    def look(self, phase: str) -> Look:
+        """All boards' counters and clocks now. Raises DeviceError."""
         counters = self._deployment.statistics(phase)
         emulated = self._deployment.lab.emulated
-        return _Look(counters, {n: _clock(b, phase) for n, b in self._deployment.boards.items()} if emulated else {})
+        return Look(counters, {n: _clock(b, phase) for n, b in self._deployment.boards.items()} if emulated else {})
 
     def _pause(self, seconds: float) -> None:
         """Serve the host's links where tensors go through it, else sleep."""
@@ -156,7 +157,7 @@ class McuMeasurement:
     def _stalled(self, phase: str, frames: int) -> DeviceTimeoutError:
         states = "; ".join(
             f"{name}: {c.frames} frames, {c.parts_sent} parts sent, {c.parts_received} received"
-            for name, c in self._look(phase).counters.items()
+            for name, c in self.look(phase).counters.items()
         )
         return DeviceTimeoutError(
             f"no frame was completed for {self._patience():.0f} s after {frames}; {states}",
@@ -184,22 +185,24 @@ class McuMeasurement:
 
     # Figures
 
-    def _drift(self, board: str, a: _Look, b: _Look) -> float:
+    def drift(self, board: str, a: Look, b: Look) -> float:
+        """How much faster a board's clock went than the host's, as a share."""
         (guest_a_s, host_a_s), (guest_b_s, host_b_s) = a.clocks[board], b.clocks[board]
         return (guest_b_s - guest_a_s) / (host_b_s - host_a_s) - 1
 
-    def _is_valid(self, a: _Look, b: _Look) -> bool:
+    def is_valid(self, a: Look, b: Look) -> bool:
+        """Whether no guest's clock has drifted between the two."""
         if not self._deployment.lab.emulated:
             return True
-        return all(abs(self._drift(name, a, b)) <= MAX_DRIFT for name in self._deployment.boards)
+        return all(abs(self.drift(name, a, b)) <= MAX_DRIFT for name in self._deployment.boards)
 
     def _valid(self) -> int:
-        return sum(self._is_valid(a, b) for a, b in pairwise(self._looks))
+        return sum(self.is_valid(a, b) for a, b in pairwise(self._looks))
 
     def _ns(self, board: str, ticks: int) -> int:
         return round(ticks * 1e9 / self._deployment.boards[board].facts.tick_hz)
 
-    def _snapshot(self, look: _Look) -> Snapshot:
+    def _snapshot(self, look: Look) -> Snapshot:
         sink = look.counters[self._bundle.sink]
         return Snapshot(
             frames=sink.frames,
@@ -207,11 +210,30 @@ class McuMeasurement:
             mismatches=0,
             time_ns={name: self._ns(name, c.ticks) for name, c in look.counters.items()},
             processors={s.processor: self._processor(s.name, s.board, look) for s in self._bundle.segments},
-            sent=self._traffic(look),
-            received=self._traffic(look),
+            sent=self._traffic(look, sink.frames),
+            received=self._traffic(look, sink.frames),
         )
 
-    def _processor(self, segment: str, board: str, look: _Look) -> dict[str, Any]:
+    def document(self, board: str, look: Look, frames: int) -> dict[str, Any]:
+        """A board's counters as an agent would tell them; ``frames`` are those of the sink."""
+        hops = {hop.name: hop for t in self._bundle.tensors for hop in routes_of(t, self._bundle.boards)}
+        traffic = self._traffic(look, frames)
+        counters = look.counters[board]
+        return {
+            "time_ns": self._ns(board, counters.ticks),
+            "processors": {
+                s.processor: self._processor(s.name, board, look) for s in self._bundle.segments if s.board == board
+            },
+            "sent": {name: figures for name, figures in traffic.items() if hops[name].source == board},
+            "received": {name: figures for name, figures in traffic.items() if hops[name].target == board},
+            "sink": {
+                "frames": counters.frames,
+                "last_ns": self._ns(board, counters.run_ticks + counters.wait_ticks),
+                "mismatches": 0,
+            },
+        }
+
+    def _processor(self, segment: str, board: str, look: Look) -> dict[str, Any]:
         counters = look.counters[board]
         return {
             "segments": {segment: {"frames": counters.frames, "compute_ns": self._ns(board, counters.run_ticks)}},
@@ -219,20 +241,20 @@ class McuMeasurement:
             "send_ns": self._ns(board, counters.send_ticks),
         }
 
-    def _traffic(self, look: _Look) -> dict[str, dict[str, int]]:
+    def _traffic(self, look: Look, frames: int) -> dict[str, dict[str, int]]:
         """By link: the sink's frames stand for those of every hop, the sender's time at the line for the wire's."""
         hops = [(hop, t) for t in self._bundle.tensors for hop in routes_of(t, self._bundle.boards)]
         sent_bytes: dict[str, int] = {}
         for hop, tensor in hops:
             sent_bytes[hop.source] = sent_bytes.get(hop.source, 0) + tensor.size_bytes
-        frames = look.counters[self._bundle.sink].frames
         traffic: dict[str, dict[str, int]] = {}
         for hop, tensor in hops:
             entry = traffic.setdefault(hop.name, {"messages": 0, "bytes": 0, "busy_ns": 0})
             share = tensor.size_bytes / sent_bytes[hop.source]
             entry["messages"] += frames
             entry["bytes"] += frames * tensor.size_bytes
-            entry["busy_ns"] += round(self._ns(hop.source, look.counters[hop.source].send_ticks) * share)
+            if hop.source in look.counters:
+                entry["busy_ns"] += round(self._ns(hop.source, look.counters[hop.source].send_ticks) * share)
         return traffic
 
 

@@ -22,7 +22,7 @@ from hil.mcu_run import McuFrames
 from hil.run_streams import FINISH_TIMEOUT_S, Streams
 from optimizer.split_manifest import Bundle
 
-__all__ = ["Mixed", "deploy_mixed", "run_mixed"]
+__all__ = ["Mixed", "Tell", "deploy_mixed", "run_mixed"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]

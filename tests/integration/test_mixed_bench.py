@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.measure import random_stimuli
+from hil.measure import measure, random_stimuli
 from hil.run import run
 from tests.hil.mcu_bench import bundle_of, expected_outputs, played
 
@@ -39,5 +39,10 @@ def test_outputs_are_those_of_one_board(tmp_path: Path, monkeypatch: pytest.Monk
             "large": False,
         }
         outputs = run(bundle.directory, lab, inputs, stall_s=120.0)
+        found = measure(bundle.directory, lab, windows=6, window_s=0.3, warmup_s=0.2)
     for name, expected in expected_outputs(bundle, inputs).items():
         np.testing.assert_array_equal(outputs[name], expected)
+    assert len(found.windows) + found.void_windows >= 6
+    assert {stage.processor for stage in found.stages} == {"small/m4", "large/cpu"}
+    assert all(stage.frames > 0 and stage.compute_s > 0 for stage in found.stages)
+    assert found.latency is None
