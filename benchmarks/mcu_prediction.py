@@ -34,7 +34,7 @@ from optimizer.search.pool import Pool
 from optimizer.split import split
 
 MODELS = (
-    "tiny_digits_int8", "tiny_resnet8_int8", "tiny_ds_cnn_int8", "tiny_mobilenet_v1_025_int8", "tiny_autoencoder_int8",
+    "tiny_digits_int8", "tiny_resnet8_int8", "tiny_dscnn_int8", "tiny_mobilenet_v1_025_int8", "tiny_autoencoder_int8",
     "tiny_mobilenet_v2_035_int8",
 )  # fmt: skip
 CANDIDATES = 10  # smallest cuts that are tried

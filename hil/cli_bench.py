@@ -102,6 +102,8 @@ def discover(lab_path: Path, as_json: bool) -> None:
 
 def _state(identity: Identity) -> list[str]:
     facts = identity.facts
+    if "uid" in facts:
+        return [f"chip {facts['uid']}", f"{facts['board']} ({facts['core']})", "-", f"boots {facts['boots']}"]
     machine = f"{facts.get('machine', '')} {facts.get('system', '')}".strip()
     return [identity.hostname, machine, str(facts.get("onnxruntime", "")), str(facts.get("state", ""))]
 

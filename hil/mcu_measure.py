@@ -8,6 +8,7 @@ void.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -279,8 +280,9 @@ def round_trip_ns(
     size_bytes: int = SIGNAL_BYTES,
     pings: int = PINGS,
     patience_s: float = STALL_S,
+    of: Callable[[Sequence[float]], float] = statistics.median,
 ) -> int:
-    """Median nanoseconds of a signal of ``size_bytes`` from the source to the sink and a small one back.
+    """Nanoseconds of a signal of ``size_bytes`` from the source to the sink and a small one back: ``of`` all samples.
 
     By the source's clock, without any model; ``back`` is the way from the sink to the source. Raises DeviceError.
     """
@@ -300,9 +302,4 @@ def round_trip_ns(
                 f"no signal came back for {patience_s:.0f} s", phase="calibrate the way back", board=source.name
             )
     bench.stop()
-    return round(_middle(samples[1:]) / source.facts.tick_hz * 1e9)
-
-
-def _middle(samples: Sequence[float]) -> float:
-    ordered = sorted(samples)
-    return ordered[len(ordered) // 2]
+    return round(of(samples[1:]) / source.facts.tick_hz * 1e9)
