@@ -1,202 +1,189 @@
-"""Front quality: NSGA-II alone, begun as in `optimizer solve` but without CP-SAT, against fronts it did not make.
+"""Front quality: NSGA-II with its anchors, as in `optimizer solve`, against fronts that it did not make.
 
-    python -m benchmarks.front [--quick] [--json FILE]
+    python -m benchmarks.front [--quick] [--only TEXT] [--json FILE]
 
-The reference is the whole front of contiguous plans, proven: two processors by looking at every way to cut in two,
-more by label-DP, or for two objectives by epsilon-boxes that leave at most 0.1 % of the area open. A case whose front
-is not proven in time is named and left out. Hypervolume is that of all plans scored so far, by ``evaluate()``'s
-figures, over the box from the reference's best values to its worst ones plus a tenth of their span. Two counts, the
-same for both searches: plans looked at (every assignment outlined, however soon it was dropped) and schedules scored
-(completed and evaluated). CPU seconds and counts to 99 % of the reference include the seeds (order-DP, a narrow
-label-DP: anchors and what lies between). Beside it the same NSGA-II without seeds and pruning, with twice the
-generations. ">": 99 % was not reached. Medians over the seeds.
+With ``--json`` every case is written when it is done, and one that FILE holds already is not measured again.
+
+The reference is the front of contiguous plans: two processors by looking at every way to cut in two, more by label-DP,
+else for two objectives by epsilon-boxes. Where labels promise figures that no plan was found to keep, or boxes are left
+open, the share of the volume that these might add is bounded and printed; a case with more than 0.1 % open is named and
+left out. Cases named "coarse" may be cut at single tensors only (blocks are colocated), so that the graph is a chain.
+
+Seeded: order-DP, rounds of seeds, CP-SAT's anchors (one each objective, a deterministic budget), NSGA-II. Unseeded: the
+same NSGA-II from random cuts, without pruning. Both have at most 80 generations of 100, and end after 30 without
+anything new; seeds that are the whole front already are not refined. Both drop a plan before it is completed where
+bounds show that it cannot be on the front, so that evaluations are counted alike: plans completed and scored by
+``evaluate()``. Seconds are CPU seconds of all threads and hold everything from the start on; plans looked at, dropped
+ones included, stand in FILE. Volume is that of all plans scored so far over the box from the reference's best values
+to its worst ones plus a tenth of their span. Medians of five seeds; ">": 99 % was not reached by most of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from benchmarks.front_reference import Reference, coarse_chain, reference
+from optimizer.atomic import write_atomically
 from optimizer.objectives import objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.request import SolveRequest, make_problem
 from optimizer.schedule import Outline
-from optimizer.search.cpsat import Budget
-from optimizer.search.epsilon_boxes import epsilon_boxes
-from optimizer.search.exact_front import enumerate_front
-from optimizer.search.label_dp import label_front, label_seeds
+from optimizer.search.front_seeds import seed_front
 from optimizer.search.nsga2 import RefineOptions, refine
-from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Assignment, Pool, assignment_of
-from optimizer.search.pruning import safe_domains, simple_bound
+from optimizer.search.pruning import safe_domains
+from optimizer.solve_options import SolveOptions
+from optimizer.solve_stages import Run
 
-Floats = npt.NDArray[np.float64]
 _ENOUGH = 0.99
 _SEEDS = 5
-_REFERENCE_S = 60.0
-_MOST_OPEN = 1e-3
-"""Of the area between the best values that a reference by epsilon-boxes may leave open."""
-_SEARCH_S = 60.0
-_PAIRS = (("throughput", "energy"), ("throughput", "latency"))
+_WHOLE = 1 - 1e-6
+"""Share of the volume from which on there is nothing left to refine."""
+_ANCHORS_S = 3.0
+"""Deterministic seconds of CP-SAT for all anchors together, and what `solve` keeps of them for later."""
+_TE, _TL = ("throughput", "energy"), ("throughput", "latency")
 _ALL = ("throughput", "latency", "energy")
 
 
 @dataclass(frozen=True)
 class Case:
     model: str
-    system: str
+    boards: str
     objectives: tuple[str, ...]
+    coarse: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.model} {self.system.split('-')[0]} {'+'.join(o[0].upper() for o in self.objectives)}"
+        kind = " coarse" if self.coarse else ""
+        return f"{self.model}{kind} {self.boards} {'+'.join(o[0].upper() for o in self.objectives)}"
+
+    def problem(self) -> Problem:
+        found = make_problem(SolveRequest(f"zoo:{self.model}", f"{self.boards}-heterogeneous"))
+        return coarse_chain(found) if self.coarse else found
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """Two-board cases with fronts of any size, four-board ones where label-DP proves the front."""
-    sets = (*_PAIRS, _ALL)
-    chains = ("vgg16",) if quick else ("vgg16", "vgg19")
-    yield from (Case(m, "four-heterogeneous", o) for m in chains for o in sets)
+    """Chains on four boards, graphs on two and four, and graphs that may be cut at single tensors only."""
     if quick:
-        yield Case("googlenet", "two-heterogeneous", _ALL)
+        yield Case("vgg16", "four", _TE)
+        yield Case("googlenet", "two", _ALL)
         return
-    yield Case("resnet50", "four-heterogeneous", _PAIRS[0])
-    yield Case("efficientnet_b0", "four-heterogeneous", _PAIRS[0])
-    yield from (Case(m, "four-heterogeneous", _PAIRS[1]) for m in ("resnet50", "googlenet"))
+    yield from (Case(m, "four", o) for m in ("vgg16", "vgg19") for o in (_TE, _TL, _ALL))
     graphs = ("googlenet", "resnet50", "efficientnet_b0", "inception_v3", "densenet121")
-    yield from (Case(m, "two-heterogeneous", o) for m in graphs for o in (_PAIRS[1], _ALL))
+    yield from (Case(m, "two", o) for m in graphs for o in (_TL, _ALL))
+    yield from (Case(m, "four", o) for m in ("efficientnet_b0", "resnet50", "densenet121") for o in (_TE, _TL))
+    yield from (Case(m, "four", o) for m in ("googlenet", "squeezenet1_1") for o in (_TE, _TL))
+    coarse = ("googlenet", "resnet50", "efficientnet_b0", "inception_v3", "densenet121")
+    yield from (Case(m, "four", o, coarse=True) for m in coarse for o in (_TL, _ALL))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A feasible plan's figures, when it came, and the plans scored and looked at until then."""
+
+    seconds: float
+    scored: int
+    looked_at: int
+    values: tuple[float, ...]
 
 
 class TracedPool(Pool):
-    """Remembers when each feasible plan came: seconds, plans looked at and schedules scored until then."""
+    """Remembers what was found when."""
 
     def __init__(self, problem: Problem, objectives: Sequence[str]) -> None:
         super().__init__(problem, objectives)
         self.begin = time.process_time()
+        self.seconds = 0.0
+        """Of the whole search, once it has stopped."""
         self.looked_at = 0
-        self.trace: list[tuple[float, int, int, tuple[float, ...]]] = []
+        self.trace: list[Found] = []
+
+    def resumed(self) -> TracedPool:
+        """A pool of its own that goes on from here, as if no time had passed since the last plan."""
+        other = copy.copy(self)
+        other._plans, other.trace = dict(self._plans), list(self.trace)
+        other.begin = time.process_time() - self.seconds
+        other.seconds = 0.0
+        return other
+
+    def stop(self) -> None:
+        self.seconds = time.process_time() - self.begin
 
     def outline(self, assignment: Assignment) -> Outline | None:
         self.looked_at += 1
         return super().outline(assignment)
 
     def score_outlines(self, outlines: Sequence[tuple[Assignment, Outline]]) -> list[Plan]:
+        before = self.evaluations
         plans = super().score_outlines(outlines)
         now = time.process_time() - self.begin
-        for plan in plans:
-            if not plan.score.violations:
-                values = objective_values(plan.score, self.objectives)
-                self.trace.append((now, self.looked_at, self.evaluations, values))
+        for number, plan in enumerate(plans, before + 1):
+            self._trace_found(plan, Found(now, number, self.looked_at, objective_values(plan.score, self.objectives)))
         return plans
 
+    def add(self, plan: Plan) -> Plan:
+        kept = super().add(plan)
+        now = time.process_time() - self.begin
+        self._trace_found(
+            kept, Found(now, self.evaluations, self.looked_at, objective_values(kept.score, self.objectives))
+        )
+        return kept
 
-@dataclass(frozen=True)
-class Reference:
-    """A proven front; ``scaled`` maps figures to the box in which volume is measured."""
-
-    points: Floats
-    seconds: float
-    open_share: float = 0.0
-
-    def scaled(self, values: Sequence[Sequence[float]]) -> Floats:
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
-        span = np.where(high > low, 1.1 * (high - low), 0.1 * np.abs(high))
-        rows = np.asarray(values, dtype=np.float64).reshape(-1, self.points.shape[1])
-        return np.asarray((rows - low) / span)
-
-    def share(self, values: Sequence[Sequence[float]]) -> float:
-        return hypervolume(self.scaled(values)) / hypervolume(self.scaled(self.points.tolist()))
+    def _trace_found(self, plan: Plan, found: Found) -> None:
+        if not plan.score.violations:
+            self.trace.append(found)
 
 
-def hypervolume(points: Floats) -> float:
-    """Volume that the points (m, 2 or 3; minimised) dominate below the corner (1, ..., 1)."""
-    points = points[(points < 1).all(axis=1)]
-    if points.shape[1] == 2:
-        return _area(points)
-    volume = 0.0
-    points = points[np.argsort(points[:, 2], kind="stable")]
-    heights = [*points[:, 2].tolist(), 1.0]
-    flat = np.zeros((0, 2))
-    for row, low, high in zip(points, heights[:-1], heights[1:], strict=True):
-        if not (flat <= row[:2]).all(axis=1).any():
-            flat = np.vstack([flat[~(flat >= row[:2]).all(axis=1)], row[:2]])
-        if high > low:
-            volume += _area(flat) * (high - low)
-    return volume
-
-
-def _area(points: Floats) -> float:
-    area, height = 0.0, 1.0
-    for x, y in points[np.lexsort((points[:, 1], points[:, 0]))].tolist():
-        if y < height:
-            area += (1.0 - x) * (height - y)
-            height = y
-    return area
-
-
-def reference(problem: Problem, objectives: tuple[str, ...]) -> Reference | float | None:
-    """The proven front; where it is not proven in time the share that boxes leave open, None without boxes."""
-    begin = time.monotonic()
-    pool = Pool(problem, objectives)
-    for assignment in order_dp_candidates(problem, objectives):
-        pool.score(assignment)
-    deadline = begin + _REFERENCE_S
-    open_share = 0.0
-    if enumerate_front(pool, deadline) is None and label_front(pool, deadline, budget=_budget(deadline)) is None:
-        boxes = None
-        if len(objectives) == 2:
-            boxes = epsilon_boxes(pool, _budget(time.monotonic() + _REFERENCE_S), tolerance=_MOST_OPEN / 10)
-        if boxes is None or boxes.open_share > _MOST_OPEN:
-            return boxes.open_share if boxes is not None else None
-        open_share = boxes.open_share
-    points = np.array([objective_values(p.score, objectives) for p in pool.front()])
-    return Reference(points, time.monotonic() - begin, open_share)
-
-
-def _budget(deadline: float) -> Budget:
-    return Budget(deadline, workers=2, seed=0)
-
-
-def seeded(problem: Problem, objectives: tuple[str, ...], seed: int) -> TracedPool:
+def anchored(problem: Problem, objectives: tuple[str, ...]) -> tuple[TracedPool, Run]:
+    """The stages of `optimizer solve` before NSGA-II, but for the exact front and the epsilon-grid."""
+    run = Run(problem, SolveOptions(objectives=objectives, time_limit_s=_ANCHORS_S, reproducible=True))
     pool = TracedPool(problem, objectives)
-    for assignment in order_dp_candidates(problem, objectives):
-        pool.score(assignment)
-    for assignment in label_seeds(pool, time.monotonic() + _SEARCH_S):
-        pool.score(assignment)
-    domains = safe_domains(pool, {o: simple_bound(problem, o) for o in objectives})
-    count = len(problem.processors)
+    run.pool = pool
+    run.seed_pool()
+    seed_front(pool, math.inf)
+    for objective in sorted(objectives, key=lambda o: o != "latency"):
+        run.prove(objective)
+    pool.stop()
+    return pool, run
+
+
+def refined(pool: TracedPool, run: Run, seed: int) -> TracedPool:
+    """NSGA-II from where the stages before it have come."""
+    pool = pool.resumed()
+    domains = safe_domains(pool, {o: b.value for o, b in run.bounds.items()})
+    count = len(pool.problem.processors)
     starts = []
     for plan in pool.front():
-        order = list(dict.fromkeys(problem.processor_index[s.processor] for s in plan.segments))
+        order = list(dict.fromkeys(pool.problem.processor_index[s.processor] for s in plan.segments))
         order += [q for q in range(count) if q not in order]
-        starts.append((assignment_of(problem, plan), order))
-    refine(pool, domains, starts, RefineOptions(time.monotonic() + _SEARCH_S, seed))
+        starts.append((assignment_of(pool.problem, plan), order))
+    refine(pool, domains, starts, RefineOptions(math.inf, seed))
+    pool.stop()
     return pool
 
 
 def unseeded(problem: Problem, objectives: tuple[str, ...], seed: int) -> TracedPool:
     pool = TracedPool(problem, objectives)
-    options = RefineOptions(time.monotonic() + _SEARCH_S, seed, generations=160)
-    refine(pool, problem.tables.allowed, [], options)
+    refine(pool, problem.tables.allowed, [], RefineOptions(math.inf, seed))
+    pool.stop()
     return pool
 
 
-def reached(pool: TracedPool, truth: Reference) -> tuple[float, float, float]:
-    """Seconds, plans looked at and schedules scored to 99 % of the reference; inf where that was not reached."""
-    values = [v for *_, v in pool.trace]
+def reached(pool: TracedPool, truth: Reference) -> Found:
+    """When 99 % of the reference was there; all figures inf where it was not."""
+    values = [found.values for found in pool.trace]
     if truth.share(values) < _ENOUGH:
-        return math.inf, math.inf, math.inf
+        return Found(math.inf, 10**9, 10**9, ())
     low, high = 1, len(values)
     while low < high:  # volume only grows
         middle = (low + high) // 2
@@ -204,70 +191,79 @@ def reached(pool: TracedPool, truth: Reference) -> tuple[float, float, float]:
             high = middle
         else:
             low = middle + 1
-    seconds, looked_at, scored, _ = pool.trace[low - 1]
-    return seconds, looked_at, scored
+    return pool.trace[low - 1]
 
 
 def measure(case: Case, seeds: int) -> dict[str, Any]:
-    problem = make_problem(SolveRequest(f"zoo:{case.model}", case.system))
+    problem = case.problem()
     truth = reference(problem, case.objectives)
-    if not isinstance(truth, Reference):
-        return {"case": case.name, "front": None, "open_share": truth}
-    row: dict[str, Any] = {"case": case.name, "front": len(truth.points), "reference_s": truth.seconds}
-    row["open_share"] = truth.open_share
-    for name, search in (("seeded", seeded), ("unseeded", unseeded)):
-        pools = [search(problem, case.objectives, seed) for seed in range(seeds)]
-        ends = [reached(pool, truth) for pool in pools]
-        row[name] = {
-            "share": statistics.median(truth.share([v for *_, v in pool.trace]) for pool in pools),
-            "least_share": min(truth.share([v for *_, v in pool.trace]) for pool in pools),
-            "seconds": statistics.median(s for s, _, _ in ends),
-            "looked_at": statistics.median(n for _, n, _ in ends),
-            "scored": statistics.median(n for _, _, n in ends),
-            "all_looked_at": statistics.median(pool.looked_at for pool in pools),
-            "all_scored": statistics.median(pool.evaluations for pool in pools),
-            "all_seconds": statistics.median(pool.trace[-1][0] for pool in pools if pool.trace),
-        }
+    row: dict[str, Any] = {"case": case.name, "reference": {**asdict(replace(truth, points=())), "front": truth.size}}
+    if not truth.holds:
+        return row
+    begun, run = anchored(problem, case.objectives)
+    row["anchors"] = _summary([begun], truth)
+    whole = row["anchors"]["share"] >= _WHOLE
+    row["seeded"] = _summary([begun] if whole else [refined(begun, run, seed) for seed in range(seeds)], truth)
+    row["unseeded"] = _summary([unseeded(problem, case.objectives, seed) for seed in range(seeds)], truth)
     return row
+
+
+def _summary(pools: Sequence[TracedPool], truth: Reference) -> dict[str, float]:
+    ends = [reached(pool, truth) for pool in pools]
+    shares = [truth.share([found.values for found in pool.trace]) for pool in pools]
+    return {
+        "share": statistics.median(shares),
+        "least_share": min(shares),
+        "reached": sum(end.seconds < math.inf for end in ends),
+        "seconds": statistics.median(end.seconds for end in ends),
+        "scored": statistics.median(end.scored for end in ends),
+        "looked_at": statistics.median(end.looked_at for end in ends),
+        "all_seconds": statistics.median(pool.seconds for pool in pools),
+        "all_scored": statistics.median(pool.evaluations for pool in pools),
+        "all_looked_at": statistics.median(pool.looked_at for pool in pools),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="written case by case; cases that it holds are not measured again")
     parser.add_argument("--quick", action="store_true", help="one chain and one graph, one seed")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     given = parser.parse_args()
-    rows = []
-    print(f"{'':<32} {'':>6} {'proof':>8}  {'seeded':>13} {'':>7} {'':>7} {'':>7} {'':>7}  {'unseeded':>15}")
-    figures = f"{'s':>7} {'looked':>7} {'scored':>7}"
-    print(f"{'case':<32} {'front':>6} {'s':>8}  {'share':>13} {'least':>7} {figures}  {'share':>15} {figures}")
+    known = {}
+    if given.json and given.json.exists():
+        known = {row["case"]: row for row in json.loads(given.json.read_text(encoding="utf-8"))}
+    columns = f"{'share':>8} {'least':>7} {'s':>7} {'scored':>7}"
+    print(f"{'':<32} {'reference':<36} {'seeded, to 99 %':<32}  unseeded, to 99 %")
+    print(f"{'case':<32} {'points':>6} {'s':>6} {'open':>7} {'by':<14} {columns}  {columns}   fewer")
     for case in cases(given.quick):
-        if given.only in case.name:
-            row = measure(case, 1 if given.quick else _SEEDS)
-            rows.append(row)
-            print(_line(row), flush=True)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        if given.only not in case.name:
+            continue
+        if case.name not in known:
+            known[case.name] = measure(case, 1 if given.quick else _SEEDS)
+            if given.json:
+                write_atomically(given.json, json.dumps(list(known.values()), indent=1) + "\n")
+        print(_line(known[case.name]), flush=True)
 
 
 def _line(row: dict[str, Any]) -> str:
-    if row["front"] is None:
-        share = "" if row["open_share"] is None else f", {row['open_share']:.2%} open after as long by boxes"
-        return f"{row['case']:<32} front not proven in {_REFERENCE_S:.0f} s{share}: left out"
+    truth = row["reference"]
+    head = f"{row['case']:<32} {truth['front']:6d} {truth['seconds']:6.1f} {truth['open_share']:7.2%}"
+    head = f"{head} {truth['method']:<14}"
+    if "seeded" not in row:
+        return f"{head} too much is open: left out"
     a, b = row["seeded"], row["unseeded"]
-    head = f"{row['case']:<32} {row['front']:6d} {row['reference_s']:8.2f}  {a['share']:13.5f} {a['least_share']:7.4f}"
-    return f"{head} {_until(a)}  {b['share']:15.5f} {_until(b)}"
+    more = ">" if math.isinf(b["seconds"]) else ""
+    fewer = "" if math.isinf(a["seconds"]) else f"{more}{(b['all_scored'] if more else b['scored']) / a['scored']:.1f}"
+    return f"{head} {_until(a)}  {_until(b)}  {fewer:>6}"
 
 
 def _until(figures: dict[str, float]) -> str:
+    shares = f"{figures['share']:8.5f} {figures['least_share']:7.4f}"
     if math.isinf(figures["seconds"]):
-        ends = (
-            format(figures["all_seconds"], ".2f"),
-            str(int(figures["all_looked_at"])),
-            str(int(figures["all_scored"])),
-        )
-        return " ".join(f"{'>' + end:>7}" for end in ends)
-    return f"{figures['seconds']:7.2f} {int(figures['looked_at']):7d} {int(figures['scored']):7d}"
+        seconds, scored = f">{figures['all_seconds']:.2f}", f">{figures['all_scored']:.0f}"
+        return f"{shares} {seconds:>7} {scored:>7}"
+    return f"{shares} {figures['seconds']:7.2f} {figures['scored']:7.0f}"
 
 
 if __name__ == "__main__":

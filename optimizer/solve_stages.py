@@ -18,7 +18,8 @@ from optimizer.search.certify import PROVEN_GAP, certificate, mark, plan_class
 from optimizer.search.clashes import find_clashes, helpful_precisions
 from optimizer.search.cpsat import Bound, Budget, Clock, prove
 from optimizer.search.exact_front import enumerate_front
-from optimizer.search.label_dp import MAX_LABELS, label_front, label_seeds
+from optimizer.search.front_seeds import score_promising, seed_front
+from optimizer.search.label_dp import MAX_LABELS, label_front
 from optimizer.search.many_boards import fits_cpsat, prove_period
 from optimizer.search.many_boards_chain import is_chain
 from optimizer.search.order_dp import order_dp_candidates
@@ -94,10 +95,15 @@ class Run:
         self._cut_along_orders()
 
     def _cut_along_orders(self) -> None:
+        drawn = []
         for assignment in order_dp_candidates(self.problem, self.objectives):
-            self.pool.score(assignment)
+            drawn.append(assignment)
             if self.clock.now() > self.deadline:
-                return
+                break
+        score_promising(self.pool, drawn)
+        if not self.pool.feasible():  # plans that break a limit say by how much
+            for assignment in drawn:
+                self.pool.score(assignment)
 
     def _starts_well(self) -> bool:
         """Whether cuts along one order would hardly better the plans of the start, or the proof finds better ones."""
@@ -130,12 +136,12 @@ class Run:
             return  # prove_period is quicker
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
         budget = self._budget(0.3 * self._left())
-        if label_front(self.pool, until, max_labels=labels, budget=budget, seeded=self.starts_well) is not None:
+        found = label_front(self.pool, until, max_labels=labels, budget=budget, seeded=self.starts_well)
+        if found is not None and not found.open and self.pool.feasible():
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
         until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()
-        for assignment in label_seeds(self.pool, until):
-            self.pool.score(assignment)
+        seed_front(self.pool, until)
 
     def _left(self) -> float:
         return max(0.0, self.deadline - self.clock.now())

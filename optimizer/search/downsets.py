@@ -16,7 +16,7 @@ import numpy.typing as npt
 from optimizer.graph import Graph, predecessors, successors
 from optimizer.restrictions import Groups
 
-__all__ = ["Lattice", "all_downsets", "along_orders", "downset_masks", "members", "pack"]
+__all__ = ["Lattice", "all_downsets", "along_orders", "downset_masks", "group_downsets", "members", "pack"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -27,19 +27,26 @@ _STEPS = 2**40
 
 def downset_masks(graph: Graph, most: int) -> list[int] | None:
     """All downsets as bit masks (bit v: operator v), smaller ones first; None where there are more than ``most``."""
+    return group_downsets(graph, tuple((v,) for v in range(len(graph.operators))), most)
+
+
+def group_downsets(graph: Graph, groups: Groups, most: int) -> list[int] | None:
+    """The same of the downsets that part none of the groups, which hold every operator once."""
     before = predecessors(graph)
-    needs = [sum(1 << u for u in row) for row in before]
-    followers: list[list[int]] = [[] for _ in before]
-    for v, row in enumerate(before):
-        for u in row:
-            followers[u].append(v)
-    seen: dict[int, tuple[int, ...]] = {0: tuple(v for v, need in enumerate(needs) if need == 0)}
+    own = [sum(1 << v for v in group) for group in groups]
+    needs = [sum({1 << u for v in group for u in before[v]}) & ~mask for group, mask in zip(groups, own, strict=True)]
+    group_of = {v: i for i, group in enumerate(groups) for v in group}
+    followers: list[list[int]] = [[] for _ in groups]
+    for i, group in enumerate(groups):
+        for j in sorted({group_of[u] for v in group for u in before[v]} - {i}):
+            followers[j].append(i)
+    seen: dict[int, tuple[int, ...]] = {0: tuple(i for i, need in enumerate(needs) if need == 0)}
     level = [0]
     while level:
         grown = []
         for mask in level:
             for v in seen[mask]:
-                larger = mask | 1 << v
+                larger = mask | own[v]
                 if larger not in seen:
                     free = [w for w in seen[mask] if w != v]
                     free += [w for w in followers[v] if needs[w] & ~larger == 0]

@@ -18,12 +18,13 @@ from optimizer.memory_plan import peaks_are_settled
 from optimizer.objectives import objective_values
 from optimizer.plan import Plan
 from optimizer.problem import Problem
+from optimizer.search.covering import minimal_rows
 from optimizer.search.cut_memory import memory_shares
 from optimizer.search.downsets import downset_masks, members
 from optimizer.search.known_front import KnownFront
-from optimizer.search.pool import Pool
+from optimizer.search.pool import Assignment, Pool
 
-__all__ = ["enumerate_front"]
+__all__ = ["best_cuts", "enumerate_front"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -50,15 +51,24 @@ def enumerate_front(pool: Pool, deadline: float, max_downsets: int = 60_000) -> 
     known = KnownFront(objective_values(p.score, pool.objectives) for p in pool.front())
     loose: list[list[float]] = []
     for first, second in ((0, 1), (1, 0)):
-        figures = _bounds(problem, downsets, first, second)
-        if "memory" in pool.objectives:
-            figures["memory"] = memory_shares(problem, downsets, first, second)
-        bounds = np.stack([figures[o] for o in pool.objectives], axis=1) * (1 - _SLACK)
+        bounds = _figures(pool, downsets, first, second)
         looked_at += len(downsets)
         ways = np.flatnonzero(_obey(problem, downsets, first, second))
         if not _score_open(pool, known, downsets[ways], bounds[ways], (first, second), deadline, loose):
             return None
     return looked_at if all(known.dominates(values) for values in loose) else None
+
+
+def best_cuts(pool: Pool, downsets: Bools) -> list[Assignment]:
+    """Of the ways to cut the graph in two after one of the (m, n) downsets, those whose bounds are on the front."""
+    problem = pool.problem
+    assignments, bounds = [], []
+    for first, second in ((0, 1), (1, 0)):
+        figures = _figures(pool, downsets, first, second)
+        ways = np.flatnonzero(_obey(problem, downsets, first, second) & np.isfinite(figures).all(axis=1))
+        assignments += [np.where(downsets[way], first, second).astype(np.int64) for way in ways.tolist()]
+        bounds.append(figures[ways])
+    return [assignments[row] for row in minimal_rows(np.vstack(bounds)).tolist()]
 
 
 def _score_open(
@@ -131,6 +141,14 @@ class _Side:
     def compute_s(self) -> Floats:
         """All that keeps the processor computing, sending on and taking in for others included."""
         return np.asarray(self.alone_s + self.beside_s)
+
+
+def _figures(pool: Pool, downsets: Bools, first: int, second: int) -> Floats:
+    """(m, o) lower bounds on the pool's objectives, with ``downsets`` on processor ``first``."""
+    figures = _bounds(pool.problem, downsets, first, second)
+    if "memory" in pool.objectives:
+        figures["memory"] = memory_shares(pool.problem, downsets, first, second)
+    return np.stack([figures[o] for o in pool.objectives], axis=1) * (1 - _SLACK)
 
 
 def _bounds(problem: Problem, downsets: Bools, first: int, second: int) -> dict[str, Floats]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = ["KnownFront"]
+
+_ROUNDING = 1e-9
 
 
 class KnownFront:
@@ -23,6 +26,10 @@ class KnownFront:
         given = np.asarray(values)
         nowhere_worse = (self.rows <= given).all(axis=1)
         return bool((self.rows[nowhere_worse] < given).any())
+
+    def reaches(self, values: Sequence[float] | npt.NDArray[np.float64]) -> bool:
+        """Whether some plan is nowhere worse, but for rounding."""
+        return bool(len(self.rows)) and bool((self.rows <= np.asarray(values) * (1 + _ROUNDING)).all(axis=1).any())
 
     def add(self, values: Sequence[float]) -> None:
         if not len(self.rows):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from optimizer.graph import predecessors, successors
 from optimizer.problem import Problem
-from optimizer.search.downsets import downset_masks, members
+from optimizer.search.downsets import group_downsets, members
 
-__all__ = ["all_cuts", "cuts_along_orders", "topological_orders", "whole_groups"]
+__all__ = ["all_cuts", "cuts_along_orders", "cuts_near", "distinct_cuts", "topological_orders", "whole_groups"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -19,8 +19,8 @@ Ints = npt.NDArray[np.int64]
 
 def all_cuts(problem: Problem, most: int) -> Bools | None:
     """(m, n) every downset that tears no group; None where there are more than ``most`` downsets."""
-    masks = downset_masks(problem.graph, most)
-    return None if masks is None else whole_groups(problem, members(masks, len(problem.graph.operators)))
+    masks = group_downsets(problem.graph, problem.units, most)
+    return None if masks is None else members(masks, len(problem.graph.operators))
 
 
 def whole_groups(problem: Problem, sets: Bools) -> Bools:
@@ -42,6 +42,64 @@ def cuts_along_orders(problem: Problem, places: int) -> Bools:
             row[order[:count]] = True
             found[row.tobytes()] = row
     return whole_groups(problem, np.array(list(found.values())))
+
+
+def cuts_near(problem: Problem, assignments: Iterable[Ints], operators: int, most: int) -> Bools:
+    """(m, n) downsets at which one of the plans is cut, and others that differ by so many operators at most.
+
+    Those that differ by one come first; once there are ``most`` no further ones are looked for. Assignments of a
+    pipeline only: no processor is come back to.
+    """
+    groups = _Groups(problem)
+    found: dict[bytes, Bools] = {}
+    for assignment in assignments:
+        for cut in groups.cuts_of(assignment):
+            found.setdefault(cut.tobytes(), cut)
+    rim = list(found.values())
+    for _ in range(operators):
+        grown = [cut for row in rim for cut in groups.next_to(row)]
+        rim = [cut for cut in grown if len(found) < most and found.setdefault(cut.tobytes(), cut) is cut]
+    n = len(problem.graph.operators)
+    return np.array(list(found.values()), dtype=np.bool_).reshape(-1, n)
+
+
+def distinct_cuts(parts: Sequence[Bools]) -> Bools:
+    """(m, n) the cuts of all parts, each once."""
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+class _Groups:
+    """Operators that stay together, in topological order, with the operators that they read from and that read them."""
+
+    def __init__(self, problem: Problem) -> None:
+        before, behind = predecessors(problem.graph), successors(problem.graph)
+        self.units = [list(unit) for unit in problem.units]
+        self.before = [sorted({u for v in unit for u in before[v]} - set(unit)) for unit in problem.units]
+        self.behind = [sorted({w for v in unit for w in behind[v]} - set(unit)) for unit in problem.units]
+
+    def cuts_of(self, assignment: Ints) -> list[Bools]:
+        """What has run after each segment but the last, segments in an order in which they can run."""
+        needs: dict[int, set[int]] = {q: set() for q in assignment.tolist()}
+        for unit, before in zip(self.units, self.before, strict=True):
+            needs[int(assignment[unit[0]])].update(assignment[before].tolist())
+        left = set(needs)
+        done = np.zeros(len(assignment), dtype=np.bool_)
+        cuts = []
+        while left:
+            q = min(q for q in left if not needs[q] & (left - {q}))
+            left.remove(q)
+            done = done | (assignment == q)
+            cuts.append(done)
+        return cuts[:-1]
+
+    def next_to(self, cut: Bools) -> Iterator[Bools]:
+        """Downsets with one group more or less."""
+        for unit, before, behind in zip(self.units, self.before, self.behind, strict=True):
+            inside = bool(cut[unit[0]])
+            if not cut[behind].any() if inside else cut[before].all():
+                other = cut.copy()
+                other[unit] = not inside
+                yield other
 
 
 def topological_orders(problem: Problem) -> Iterator[Ints]:

@@ -20,33 +20,39 @@ import numpy as np
 from optimizer.memory_plan import peaks_are_settled
 from optimizer.objectives import objective_values
 from optimizer.plan import Plan
+from optimizer.search.covering import minimal_rows
 from optimizer.search.cpsat import Budget
 from optimizer.search.label_cuts import all_cuts, cuts_along_orders
 from optimizer.search.label_known import KnownFront
-from optimizer.search.label_lattice import Floats, Ints, Lattice
+from optimizer.search.label_lattice import Bools, Floats, Ints, Lattice
 from optimizer.search.label_queue import LabelQueue
 from optimizer.search.label_settle import TIGHT, LabelSettler, Promise
 from optimizer.search.label_steps import Labels, Steps
 from optimizer.search.label_transfers import can_handle
 from optimizer.search.pool import Assignment, Pool
 
-__all__ = ["MAX_LABELS", "label_front", "label_seeds"]
+__all__ = ["MAX_LABELS", "LabelFront", "LabelSeeds", "label_front", "label_seeds", "may_label"]
 
 MAX_CUTS = 800
 MAX_PROCESSORS = 8
 MAX_LABELS = 3_000_000
 _HANDLED = ("throughput", "latency", "energy")
 _SMALL = 1e-12
-_BEAM = 24
-"""About as many labels are kept a cut in the narrow search that finds plans to measure others by."""
-_WIDE_BEAM = 300
-_SEED_WORK = 750_000
-"""Of the search for seeds: labels kept a cut, times cuts, times sets of processors spent."""
-_PLACES = {2: 256, 3: 128}
-"""Cuts an order that it looks at, by processors; coarser cuts miss a hundredth of the volume of a long front."""
-_MANY_PLACES = 64
+_BEAM = 60
+_COARSE = 32
+"""Labels a cut and cuts an order of the narrow search that finds plans to measure others by."""
 _WEIGHTS = 6
 """Steps of the weights of objectives by which they are chosen."""
+
+
+@dataclass(frozen=True)
+class LabelFront:
+    """What label-DP says of a front: a plan of the pool or one of ``open`` is as good as any plan of the class."""
+
+    open: tuple[tuple[float, ...], ...]
+    """Figures, in the order of the pool's objectives, that labels promise and no plan was found to keep."""
+    made: int
+    """Labels."""
 
 
 def label_front(
@@ -57,49 +63,58 @@ def label_front(
     budget: Budget | None = None,
     *,
     seeded: bool = False,
-) -> int | None:
-    """Score every plan that may be on the front; the number of labels made.
+) -> LabelFront | None:
+    """Score every plan that may be on the front; the front is complete where nothing stays open.
 
     ``budget``: of CP-SAT, which is asked for other schedules where the first one falls short of its label.
     ``seeded``: the pool holds plans near the front, so that a narrow search for such is left out.
     None where this does not apply (see ``can_handle``; too many cuts or processors, other objectives, several segments
-    a processor), where time (time.monotonic) or room runs out, or where a plan falls short of its label and might
-    have hidden a better one. The pool then holds a front that is not known to be complete. Figures of the front are
-    exact to a millionth.
+    a processor), or where time (time.monotonic) or room runs out before all labels are made. Promises stay open where
+    a plan falls short of its label and might hide a better one, or where time runs out later. Figures of the front
+    are exact to a millionth.
     """
     problem = pool.problem
-    if not _applies(pool):
+    if not may_label(pool):
         return None
     sets = all_cuts(problem, max_cuts)
     if sets is None:
         return None
-    lattice, made = Lattice(problem, sets), 0
-    efforts: list[tuple[int | None, bool]] = [(_BEAM, True), (None, True), (None, False)]
-    for beam, merge in efforts[seeded:]:
-        search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge, budget))
-        if not search.run() or not search.score():
-            return None
+    coarse, whole = Lattice(problem, cuts_along_orders(problem, _COARSE)), Lattice(problem, sets)
+    passes: list[tuple[Lattice, int | None, bool]] = [(coarse, _BEAM, True), (whole, None, True), (whole, None, False)]
+    made, left = 0, None
+    for lattice, beam, merge in passes[seeded:]:
+        asked = budget if beam is None else None
+        search = _Search(pool, lattice, _Effort(deadline, max_labels, beam, merge, asked))
+        if not search.run():
+            break
+        search.score()
         made += search.made
-        if beam is None and search.settled():
-            return made if pool.feasible() else None
-    return None
+        if beam is None:
+            left = search.open()
+            if not left:
+                break
+    return None if left is None else LabelFront(left, made)
 
 
-def label_seeds(pool: Pool, deadline: float) -> Iterator[Assignment]:
-    """Assignments near the front: the labels of a narrow search over cuts along a few topological orders.
+@dataclass(frozen=True)
+class LabelSeeds:
+    """Assignments of whole plans that no other label of the search is as good as, and the labels made for them."""
 
-    The fewer cuts and processors there are, the more cuts and labels it takes.
+    assignments: list[Assignment]
+    made: int
+
+
+def label_seeds(pool: Pool, cuts: Bools, labels_a_cut: int, deadline: float) -> LabelSeeds | None:
+    """What a narrow search over some of the cuts finds that no plan of the pool reaches; None at the deadline.
+
+    ``cuts``: (m, n) downsets, the empty and the full one among them.
     """
-    if _applies(pool):
-        k = len(pool.problem.processors)
-        lattice = Lattice(pool.problem, cuts_along_orders(pool.problem, _PLACES.get(k, _MANY_PLACES)))
-        beam = min(_WIDE_BEAM, max(_BEAM, _SEED_WORK // (lattice.m << k)))
-        search = _Search(pool, lattice, _Effort(deadline, MAX_LABELS, beam, True))
-        if search.run():
-            yield from (assignment for _, assignment in search.ends())
+    search = _Search(pool, Lattice(pool.problem, cuts), _Effort(deadline, MAX_LABELS, labels_a_cut, True))
+    return LabelSeeds([a for _, a in search.ends()], search.made) if search.run() else None
 
 
-def _applies(pool: Pool) -> bool:
+def may_label(pool: Pool) -> bool:
+    """Whether labels say enough of the problem and of all objectives, and processors are few."""
     problem = pool.problem
     return (
         not problem.non_contiguous
@@ -178,7 +193,7 @@ class _Search:
         figures = np.stack([labels.period_s, labels.latency_s, energy], axis=1)
         if self.beam is not None:
             figures_of = figures[:, [o in self.pool.objectives for o in _HANDLED]]
-            rows = _minimal(figures_of)
+            rows = minimal_rows(figures_of)
         else:
             rows = np.arange(len(labels))
         scale = figures.min(axis=0) + _SMALL
@@ -200,13 +215,15 @@ class _Search:
                 labels = earlier
         return assignment
 
-    def score(self) -> bool:
-        """Score the whole plans that no known plan reaches; False at the deadline or the end of CP-SAT's budget."""
+    def score(self) -> None:
+        """Score the whole plans that no known plan reaches; at the deadline or the end of CP-SAT's budget all are
+        left as loose."""
         for promise, assignment in self.ends():
-            if time.monotonic() > self.deadline or (self.settler is not None and self.settler.budget.left_s <= 0):
-                return False
             figures = promise.period_s, promise.latency_s, promise.energy_j
             if self._reached(figures):
+                continue
+            if time.monotonic() > self.deadline or (self.settler is not None and self.settler.budget.left_s <= 0):
+                self.loose.append(figures)
                 continue
             plan = self.pool.score(assignment)
             if plan is None:
@@ -215,7 +232,6 @@ class _Search:
                 self.known.add(self.known.point(objective_values(plan.score, self.pool.objectives)))
             if not self._settle(plan, promise):
                 self.loose.append(figures)
-        return True
 
     def _settle(self, plan: Plan, promise: Promise) -> bool:
         """Whether the label hides nothing: its plan attains it, or nothing of its assignment is worth having."""
@@ -248,9 +264,10 @@ class _Search:
     def _reached(self, figures: tuple[float, float, float]) -> bool:
         return bool(self.known.reaches(*(np.array([x]) for x in figures))[0])
 
-    def settled(self) -> bool:
-        """Whether known plans reach everything that labels promised and their plans did not keep."""
-        return all(self._reached(figures) for figures in self.loose)
+    def open(self) -> tuple[tuple[float, ...], ...]:
+        """What labels promised, their plans did not keep, and known plans do not reach."""
+        named = (dict(zip(_HANDLED, figures, strict=True)) for figures in self.loose if not self._reached(figures))
+        return tuple(tuple(figures[o] for o in self.pool.objectives) for figures in named)
 
 
 def _undominated(labels: Labels) -> Ints:
@@ -272,17 +289,6 @@ def _undominated(labels: Labels) -> Ints:
             worse &= (labels.spent[first] & ~labels.spent[rows]) == 0
             worse &= (labels.used[first] & ~labels.used[rows]) == 0
             rows = rows[~worse]
-    return np.array(kept, dtype=np.int64)
-
-
-def _minimal(figures: Floats) -> Ints:
-    """Positions of the rows that no other row is as good as."""
-    rows = np.lexsort(figures.T[::-1])
-    kept = []
-    while len(rows):
-        first, rows = rows[0], rows[1:]
-        kept.append(first)
-        rows = rows[~(figures[rows] >= figures[first]).all(axis=1)]
     return np.array(kept, dtype=np.int64)
 
 

@@ -14,7 +14,7 @@ from optimizer.costs import CostTable, OperatorCost
 from optimizer.objectives import objective_values
 from optimizer.plan import Front
 from optimizer.problem import Limits, Problem
-from optimizer.search.label_cuts import all_cuts, cuts_along_orders, topological_orders
+from optimizer.search.label_cuts import all_cuts, cuts_along_orders, cuts_near, topological_orders, whole_groups
 from optimizer.search.label_dp import label_front, label_seeds
 from optimizer.search.pool import Pool
 from optimizer.solve import SolveOptions, solve
@@ -48,8 +48,10 @@ def same(found: list[tuple[float, ...]], truth: list[tuple[float, ...]]) -> bool
 
 
 def label(problem: Problem, objectives: tuple[str, ...]) -> tuple[Pool, int | None]:
+    """The pool, and the labels made where the front is claimed to be complete."""
     pool = Pool(problem, objectives)
-    return pool, label_front(pool, time.monotonic() + 60)
+    found = label_front(pool, time.monotonic() + 60)
+    return pool, found.made if found is not None and not found.open and pool.feasible() else None
 
 
 @pytest.mark.parametrize("objectives", WHICH)
@@ -88,6 +90,48 @@ def test_memory_limits_never_make_a_front_wrong(kind: str) -> None:
             complete += 1
             assert same(values(pool), values(brute_force(problem, ALL)))
     assert complete >= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_complete_says_what_may_be_missing(kind: str) -> None:
+    opened = 0
+    for seed in range(5):
+        problem = random_problem(seed, 5, 3, kind)
+        pool = Pool(problem, ALL)
+        found = label_front(pool, time.monotonic() + 60)
+        if found is None:
+            continue
+        opened += bool(found.open)
+        known = np.array([*values(pool), *found.open])
+        for point in values(brute_force(problem, ALL)):
+            assert (known <= np.array(point) * (1 + 1e-9)).all(axis=1).any()
+    assert opened or kind != "shared"
+
+
+def test_cuts_near_plans_are_downsets_that_differ_by_few_operators() -> None:
+    problem = random_problem(4, 9, 3)
+    plans = [np.repeat([0, 1, 2], [2, 4, 3]), np.repeat([2, 0, 1], [4, 1, 4])]
+    everything = all_cuts(problem, 10_000)
+    assert everything is not None
+    truth = {row.tobytes() for row in everything}
+    own = cuts_near(problem, plans, 0, 1000)
+    for count in (0, 1, 2):
+        rows = cuts_near(problem, plans, count, 1000)
+        assert {row.tobytes() for row in rows} <= truth
+        expected = {row.tobytes() for row in everything if ((own ^ row).sum(axis=1) <= count).any()}
+        assert {row.tobytes() for row in rows} >= expected if count < 2 else len(rows) >= len(expected) / 2
+    assert len(cuts_near(problem, plans, 3, len(own) + 2)) == len(own) + 2
+
+
+def test_cuts_of_groups_part_none() -> None:
+    problem = random_problem(5, 9, 2)
+    names = [op.name for op in problem.graph.operators]
+    grouped = replace(problem, limits=Limits(colocations=((names[2], names[5]), (names[3], names[4]))))
+    every, whole = all_cuts(problem, 10_000), all_cuts(grouped, 10_000)
+    assert every is not None and whole is not None
+    expected = {row.tobytes() for row in whole_groups(grouped, every)}
+    assert {row.tobytes() for row in whole} == expected
+    assert all(row.tobytes() in expected for row in cuts_near(grouped, [np.repeat([0, 1], [6, 3])], 2, 100)[1:])
 
 
 def test_limits_on_figures_boards_and_places_are_kept() -> None:
@@ -173,9 +217,9 @@ def test_cuts_along_orders_are_downsets_with_both_ends() -> None:
 def test_seeds_are_whole_assignments_within_the_limits() -> None:
     problem = random_problem(2, 12, 3)
     pool = Pool(problem)
-    seeds = list(label_seeds(pool, time.monotonic() + 60))
-    assert seeds
-    for seed in seeds:
+    seeds = label_seeds(pool, cuts_along_orders(problem, 8), 24, time.monotonic() + 60)
+    assert seeds is not None and seeds.made >= len(seeds.assignments) > 0
+    for seed in seeds.assignments:
         plan = pool.score(seed)
         assert plan is not None and not plan.score.violations
 
