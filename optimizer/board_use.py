@@ -15,10 +15,10 @@ __all__ = ["arena_tensors", "memory_use", "used_boards"]
 
 def used_boards(problem: Problem, schedule: Schedule) -> set[str]:
     """Boards that host a segment, relay, or are source or sink."""
+    home = problem.segment_table.home
     used = {problem.system.source, problem.system.sink}
-    used |= {problem.processors[problem.processor_index[s.processor]].board.name for s in copies(schedule.segments)}
-    for t in schedule.transfers:
-        used.update(t.boards)
+    used.update([home[s.processor] for s in copies(schedule.segments)])
+    used.update(*[t.boards for t in schedule.transfers])
     return used
 
 
@@ -34,39 +34,37 @@ def memory_use(problem: Problem, schedule: Schedule, *, with_arenas: bool = True
     """Memory of every board, unused ones included (they hold nothing of ours)."""
     table, tables = problem.segment_table, problem.tables
     leaving = tensors_leaving(schedule.transfers)
-    arenas: dict[str, dict[str, int]] = {}
-    weights: dict[str, int] = {}
+    arenas: dict[str, dict[str, int]] = {board.name: {} for board in problem.system.boards}
+    weights = dict.fromkeys(arenas, 0)
     shared: dict[str, dict[int, int]] = {}
     parts = small_parts(problem, schedule.segments, schedule.transfers) if with_arenas else {}
     for segment in copies(schedule.segments):
-        name = problem.processors[problem.processor_index[segment.processor]].board.name
+        name = table.home[segment.processor]
+        by_processor = arenas[name]
         if segment.name in parts:
             memory = small_memory(problem, segment.processor, parts[segment.name])
-            claimed = arenas.setdefault(name, {})
-            claimed[segment.processor] = max(claimed.get(segment.processor, 0), memory.claimed_bytes)
-            weights[name] = weights.get(name, 0) + memory.image_bytes
+            by_processor[segment.processor] = max(by_processor.get(segment.processor, 0), memory.claimed_bytes)
+            weights[name] += memory.image_bytes
             continue
         figures = table.figures(segment)
         peak = table.peak_bytes(segment, leaving.get(segment.name, ())) if with_arenas else 0
-        by_processor = arenas.setdefault(name, {})
         by_processor[segment.processor] = max(by_processor.get(segment.processor, 0), peak)
-        weights[name] = weights.get(name, 0) + figures.weights_bytes
+        weights[name] += figures.weights_bytes
         for i, size in figures.shared:
             held = shared.setdefault(name, {})
             held[i] = max(held.get(i, 0), size)
-    buffers: dict[str, int] = {}
+    buffers = dict.fromkeys(arenas, 0)
     small = {processor.board.name: processor.runtime for processor in problem.small_processors.values()}
     for t in schedule.transfers:
         for name in t.boards:
-            size = small[name].block(t.size_bytes) if name in small else t.size_bytes
-            buffers[name] = buffers.get(name, 0) + t.depth * size
+            buffers[name] += t.depth * (small[name].block(t.size_bytes) if name in small else t.size_bytes)
     used = used_boards(problem, schedule)
     result = {}
     for b, board in enumerate(problem.system.boards):
         name = board.name
-        arena = sum(arenas.get(name, {}).values())
-        held_bytes = weights.get(name, 0) + sum(shared.get(name, {}).values())
-        buffer = buffers.get(name, 0)
+        arena = sum(arenas[name].values())
+        held_bytes = weights[name] + (sum(shared[name].values()) if name in shared else 0)
+        buffer = buffers[name]
         runtime = board.runtime_ram_bytes if name in used else 0
         in_ram = held_bytes if board.weights_in == "ram" else 0
         result[name] = MemoryUse(

@@ -60,9 +60,10 @@ def _in_processors(
 def _over_links(problem: Problem, schedule: Schedule) -> tuple[float, float]:
     """(joules, bytes on the wire) of one inference over all hops."""
     wire = joules = 0.0
+    over = problem.ways.wire
     for t in schedule.transfers:
         for hop in t.hops:
-            hop_bytes, hop_j = problem.ways.wire(hop.link, t.size_bytes)
+            hop_bytes, hop_j = over(hop.link, t.size_bytes)
             wire += hop_bytes / t.every
             joules += hop_j / t.every
     return joules, wire

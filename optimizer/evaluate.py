@@ -101,7 +101,7 @@ def _times(events: Sequence[Events], schedules: Sequence[Schedule]) -> _Times:
 
 
 def _steady_arcs(events: Events, schedule: Schedule) -> list[Arc]:
-    arcs = data_arcs(events) + order_arcs(events, schedule.orders)
+    arcs = data_arcs(events) + order_arcs(events, schedule.orders, loops=False)
     return arcs + depth_arcs(events, [t.depth for t in schedule.transfers])
 
 

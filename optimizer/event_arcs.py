@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Mapping, Sequence
 
 from optimizer.cycle_ratio import Arc
@@ -10,6 +11,8 @@ from optimizer.events import Events, served
 from optimizer.plan import Slot
 
 __all__ = ["data_arcs", "depth_arcs", "frame_arcs", "frames_alone", "order_arcs", "resource_occupancy_s"]
+
+_STAGE = operator.attrgetter("stage")
 
 
 def resource_occupancy_s(events: Events) -> dict[str, float]:
@@ -25,16 +28,24 @@ def data_arcs(events: Events) -> list[Arc]:
     return [(i, j, events.duration_s[i] + lag, 0) for i, j, lag in events.arcs]
 
 
-def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
-    """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order."""
+def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]], *, loops: bool = True) -> list[Arc]:
+    """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order.
+
+    Without ``loops`` none of lists with one entry, which say no more than how busy the resource is.
+    """
     arcs: list[Arc] = []
-    held_s = events.held_s
+    held_s, index = events.held_s, events.index
     for resource, slots in orders.items():
+        if len(slots) == 1 and events.frames == 1:
+            if loops:
+                only = index[slots[0].activity]
+                arcs.append((only, only, held_s[only], 1))
+            continue
         entries = served(events, resource, slots)
         if entries:
             first, first_stage = entries[0]
-            behind = [*entries[1:], (first, first_stage - 1)]  # one turn later
-            arcs += [(i, j, held_s[i], a - b) for (i, a), (j, b) in zip(entries, behind, strict=True)]
+            entries.append((first, first_stage - 1))  # one turn later
+            arcs += [(i, j, held_s[i], a - b) for (i, a), (j, b) in itertools.pairwise(entries)]
     return arcs
 
 
@@ -79,10 +90,6 @@ def frame_arcs(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]
     held_s, index = frame.held_s, frame.index
     for slots in orders.values():
         if len(slots) > 1:
-            line = [index[s.activity] for s in sorted(slots, key=_stage)]
+            line = [index[s.activity] for s in sorted(slots, key=_STAGE)]
             arcs += [(i, j, held_s[i], 0) for i, j in itertools.pairwise(line)]
     return arcs
-
-
-def _stage(slot: Slot) -> int:
-    return slot.stage

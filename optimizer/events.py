@@ -135,18 +135,17 @@ def _tree(
 
 def _compute_s(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> list[float]:
     """Seconds each segment computes: operators, one invocation, and the boundary term for bytes in and out."""
+    table = problem.segment_table
+    found = [table.figures(s).time_s + table.invocation_s[s.processor] for s in segments]
+    if not table.has_boundaries:
+        return found
     crossing = {s.name: 0 for s in segments}
     for t in transfers:
-        for name in {t.producer, *t.consumers}:
-            if name in crossing:
-                crossing[name] += t.size_bytes
-    segment_s, s_per_byte = problem.tables.segment_s, problem.tables.boundary_s_per_byte
-    found = []
-    for s in segments:
-        q = problem.processor_index[s.processor]
-        operators_s = problem.segment_table.figures(s).time_s
-        found.append(operators_s + float(segment_s[q]) + float(s_per_byte[q]) * crossing[s.name])
-    return found
+        if t.producer is not None:
+            crossing[t.producer] += t.size_bytes
+        for name in t.consumers:  # each once, and never the producer
+            crossing[name] += t.size_bytes
+    return [c + table.boundary_s_per_byte[s.processor] * crossing[s.name] for c, s in zip(found, segments, strict=True)]
 
 
 def build_events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
@@ -162,7 +161,8 @@ def build_events(problem: Problem, segments: Sequence[Segment], transfers: Seque
 
 
 def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
-    board = {s.name: problem.processors[problem.processor_index[s.processor]].board.name for s in segments}
+    ways, home = problem.ways, problem.segment_table.home
+    board = {s.name: home[s.processor] for s in segments}
     at = {s.name: i for i, s in enumerate(segments)}
     names = [f"segment:{s.name}" for s in segments]
     duration_s = _compute_s(problem, segments, transfers)
@@ -171,20 +171,22 @@ def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[T
     resources: list[tuple[str, ...]] = [(s.processor,) for s in segments]
     arcs: list[tuple[int, int, float]] = []
     depth_arcs: list[tuple[int, int, float, int]] = []
+    base = len(names)
     for number, t in enumerate(transfers):
-        origin = problem.system.source if t.producer is None else board[t.producer]
-        way = problem.ways.way(t, origin, tuple([board[c] for c in t.consumers]))
-        ends = [at[c] for c in reversed(t.consumers)]
-        node = [*range(len(names), len(names) + len(way.names)), *ends, -1 if t.producer is None else at[t.producer]]
-        for i, work in way.charges:
-            duration_s[node[i]] += work.before_s
-            compute_s[node[i]] += work.before_s
-            beside_s[node[i]] += work.beside_s
+        origin, maker = (problem.system.source, -1) if t.producer is None else (board[t.producer], at[t.producer])
+        way = ways.way(t, origin, tuple([board[c] for c in t.consumers]))
+        count = len(way.names)
+        node = [*range(base, base + count), *[at[c] for c in reversed(t.consumers)], maker]
+        base += count
+        for i, before, beside in way.charges:
+            duration_s[node[i]] += before
+            compute_s[node[i]] += before
+            beside_s[node[i]] += beside
         for key, seconds in way.relayed:
             relayed_s[key] = relayed_s.get(key, 0.0) + seconds
         names += way.names
         duration_s += way.duration_s
-        beside_s += [0.0] * len(way.names)
+        beside_s += [0.0] * count
         compute_s += way.compute_s
         resources += way.resources
         arcs += [(node[i], node[j], lag) for i, j, lag in way.arcs]

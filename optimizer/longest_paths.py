@@ -25,7 +25,7 @@ Bools = npt.NDArray[np.bool_]
 _RELATIVE_EPSILON = 1e-12
 _MAX_ROUNDS = 64
 """Rounds after which a graph goes to the exact method; most need less than ten."""
-_ROUNDS_TOGETHER = 16
+_ROUNDS_TOGETHER = 5
 """Rounds between two looks at which graphs are done."""
 
 

@@ -22,11 +22,22 @@ __all__ = ["alike", "carried", "copies", "every_frame", "frames_of_turn", "repli
 
 def frames_of_turn(segments: Sequence[Segment]) -> int:
     """Frames after which every replica is where it was: 1 without replicas."""
+    if not _any_replicas(segments):
+        return 1
     return math.lcm(*(max(1, len(s.replicas)) for s in segments))
+
+
+def _any_replicas(segments: Sequence[Segment]) -> bool:
+    for s in segments:  # noqa: SIM110 - every evaluation asks this a dozen times
+        if s.replicas:
+            return True
+    return False
 
 
 def segments_of_frame(segments: Sequence[Segment], frame: int) -> tuple[Segment, ...]:
     """The segments as they run one frame, without replicas."""
+    if not _any_replicas(segments):
+        return tuple(segments)
     return tuple(replace(s, processor=s.processor_of(frame), replicas=()) if s.replicas else s for s in segments)
 
 
@@ -37,6 +48,8 @@ def carried(transfers: Sequence[Transfer], frame: int) -> list[int]:
 
 def copies(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Every replica as a segment of its own, all under the one name: what stands on the boards."""
+    if not _any_replicas(segments):
+        return tuple(segments)
     return tuple(
         replace(s, processor=key, replicas=()) if s.replicas else s
         for s in segments
@@ -46,6 +59,8 @@ def copies(segments: Sequence[Segment]) -> tuple[Segment, ...]:
 
 def every_frame(segments: Sequence[Segment], frames: int) -> tuple[Segment, ...]:
     """The segments of all frames of a turn, one after the other."""
+    if frames == 1:
+        return segments_of_frame(segments, 0)
     return tuple(s for frame in range(frames) for s in segments_of_frame(segments, frame))
 
 

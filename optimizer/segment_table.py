@@ -7,6 +7,7 @@ which they run nor on what else is worked out beside it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SegmentFigures", "SegmentTable", "tensors_leaving"]
 
 Ints = npt.NDArray[np.int64]
+_MOST_ASKED = 2000
 _SegmentKey = tuple[str, tuple[int, ...]]
 _PeakKey = tuple[str, tuple[int, ...], tuple[int, ...]]
 
@@ -52,7 +54,7 @@ class _Ragged:
     def of(cls, lists: Sequence[Sequence[int]]) -> _Ragged:
         first = np.zeros(len(lists) + 1, dtype=np.int64)
         np.cumsum([len(x) for x in lists], out=first[1:])
-        return cls(first, np.array([v for x in lists for v in x], dtype=np.int64))
+        return cls(first, np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(first[-1])))
 
     def of_rows(self, rows: Ints) -> tuple[Ints, Ints]:
         """(position in ``rows``, value) for every value of these lists."""
@@ -79,13 +81,27 @@ class SegmentTable:
         self._problem = problem
         self._figures: dict[_SegmentKey, SegmentFigures] = {}
         self._peaks: dict[_PeakKey, int] = {}
+        self._asked: dict[int, tuple[Segment, SegmentFigures]] = {}
+        """By identity, for as long as the segment is kept here: a look at hundreds of operators takes its time."""
         self._arenas = _Arenas(problem)
+        keys, tables = [ref.key for ref in problem.processors], problem.tables
+        self.home = {ref.key: ref.board.name for ref in problem.processors}
+        """Board by processor."""
+        self.invocation_s: dict[str, float] = dict(zip(keys, tables.segment_s.tolist(), strict=True))
+        self.boundary_s_per_byte: dict[str, float] = dict(zip(keys, tables.boundary_s_per_byte.tolist(), strict=True))
+        self.has_boundaries = bool(tables.boundary_s_per_byte.any())
         self._weights, self._shared = _weights(problem)
 
     def figures(self, segment: Segment) -> SegmentFigures:
+        asked = self._asked.get(id(segment))
+        if asked is not None and asked[0] is segment:
+            return asked[1]
         key = (segment.processor, segment.operators)
         if key not in self._figures:
             self._add_figures([key])
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked[id(segment)] = segment, self._figures[key]
         return self._figures[key]
 
     def peak_bytes(self, segment: Segment, leaving: tuple[int, ...]) -> int:
@@ -102,19 +118,26 @@ class SegmentTable:
         for segments, transfers in plans:
             leaving = tensors_leaving(transfers)
             for s in segments:
-                keys[s.processor, s.operators] = None
-                peaks[s.processor, s.operators, leaving.get(s.name, ())] = None
-        self._add_figures([key for key in keys if key not in self._figures])
-        self._add_peaks([key for key in peaks if key not in self._peaks])
+                peak = (s.processor, s.operators, leaving.get(s.name, ()))
+                if peak not in self._peaks:
+                    peaks[peak] = None
+                    if peak[:2] not in self._figures:
+                        keys[peak[:2]] = None
+        self._add_figures(list(keys))
+        self._add_peaks(list(peaks))
 
     def _add_figures(self, keys: Sequence[_SegmentKey]) -> None:
         if not keys:
             return
         tables, index = self._problem.tables, self._problem.processor_index
-        row, operator = _rows([sorted(operators) for _, operators in keys])
+        row, operator = _rows([operators for _, operators in keys])
+        if _descends(row, operator):
+            order = np.lexsort((operator, row))
+            row, operator = row[order], operator[order]
         q = np.array([index[processor] for processor, _ in keys], dtype=np.int64)[row]
+        at = operator * tables.time_s.shape[1] + q
         time_s, energy_j, weights, barred = (
-            np.bincount(row, column[operator, q], len(keys)).tolist()
+            np.bincount(row, column.take(at), len(keys)).tolist()
             for column in (tables.time_s, tables.energy_j, self._weights, ~tables.allowed)
         )
         for i, key in enumerate(keys):
@@ -140,6 +163,11 @@ def _rows(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
     """(list number, value) of every value."""
     ragged = _Ragged.of(lists)
     return np.repeat(np.arange(len(lists)), np.diff(ragged.first)), ragged.values
+
+
+def _descends(row: Ints, operator: Ints) -> bool:
+    """Whether some row does not list its operators in ascending order."""
+    return bool(((operator[1:] < operator[:-1]) & (row[1:] == row[:-1])).any())
 
 
 def _weights(problem: Problem) -> tuple[npt.NDArray[np.float64], dict[int, tuple[int, ...]]]:
@@ -173,6 +201,9 @@ class _Arenas:
         self._users = _Ragged.of(
             [() if t.producer is None else (t.producer, *t.consumers) for t in graph.tensors]
         )  # the maker too, so that nobody's list is empty
+        self._last_user = np.array(
+            [-1 if t.producer is None else max(t.producer, *t.consumers, -1) for t in graph.tensors], dtype=np.int64
+        )
         none = len(graph.tensors)
         self._taken = np.array(
             [none if op.in_place_input is None or not op.outputs else op.in_place_input for op in graph.operators],
@@ -199,8 +230,7 @@ class _Arenas:
             return [0] * len(keys)
         row[owner, tensor] = np.arange(len(tensor))
 
-        user, consumer = self._users.of_rows(tensor)
-        last = np.maximum.reduceat(place[owner[user], consumer], np.flatnonzero(np.diff(user, prepend=-1)))
+        last = self._last_uses(place, operator, segment, owner, tensor)
         size = self._bytes[tensor, q[owner]]
         end = last + 1 - self._overwritten(operator, segment, row, size, last, self._in_place[q])
         held = np.bincount(at, size, len(operator) + 1) - np.bincount(end, size, len(operator) + 1)
@@ -208,6 +238,14 @@ class _Arenas:
         most = np.zeros(len(keys))
         np.maximum.at(most, segment, live)
         return [int(x) for x in most.tolist()]
+
+    def _last_uses(self, place: Ints, operator: Ints, segment: Ints, owner: Ints, tensor: Ints) -> Ints:
+        """Where each tensor is read last. Nobody outside its segment reads it: such tensors leave."""
+        if not _descends(segment, operator):
+            found: Ints = place[owner, self._last_user[tensor]]
+            return found
+        user, consumer = self._users.of_rows(tensor)
+        return np.maximum.reduceat(place[owner[user], consumer], np.flatnonzero(np.diff(user, prepend=-1)))
 
     def _overwritten(
         self,
