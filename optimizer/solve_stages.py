@@ -34,6 +34,8 @@ __all__ = ["Run"]
 
 _REFINE_SHARE = 0.35
 """Share of the time kept for what comes after the proofs: the grid and NSGA-II."""
+_PERIOD_SHARE = 0.6
+"""Share of the time left that the DPs of the period may take: they end as soon as they are through."""
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
@@ -163,7 +165,8 @@ class Run:
         known = quick.value
         bound = None
         if not self._settled(objective, quick) and objective == "throughput":
-            bound = prove_period(self.pool, budget, quick)
+            more = share if self.options.start is not None else max(share, _PERIOD_SHARE * self._left())
+            bound = prove_period(self.pool, self._budget(more, self.options.gap), quick)
         bound = quick if bound is None else bound
         if not self._settled(objective, bound) and fits_cpsat(self.problem):
             period_s = self.bounds["throughput"].value if "throughput" in self.bounds else 0.0

@@ -11,12 +11,17 @@ import numpy.typing as npt
 from optimizer.search.board_visits import Role, Visit
 from optimizer.search.downsets import pack
 
-__all__ = ["BoardSets", "Spend"]
+__all__ = ["BoardSets", "Spend", "TimeUpError"]
 
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 Spend = Callable[[float], None]
-"""Told the work done, in seconds of a common machine, counted and not measured. Raises where there is no time left."""
+"""Told the work done, in seconds of a common machine, counted and not measured. Raises TimeUpError where there is no
+time left."""
+
+
+class TimeUpError(Exception):
+    """The budget ended before the answer."""
 
 
 class BoardSets:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from optimizer.search.segment_loads import SegmentLoads
 
-__all__ = ["Half", "HalfBoards"]
+__all__ = ["Half", "HalfBoards", "made_inside"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -48,14 +48,19 @@ class Half:
         return Half(*(np.concatenate(column) for column in columns))
 
 
+def made_inside(loads: SegmentLoads) -> Bools:
+    """(m, t) tensors made inside each downset; inputs never are."""
+    producer = loads.problem.tables.producer
+    made: Bools = (producer >= 0) & loads.lattice.member[:, producer]
+    return made
+
+
 class HalfBoards:
     """How halves come to be, change and close. Kinds are types of processors, see SegmentLoads."""
 
     def __init__(self, loads: SegmentLoads) -> None:
         self.loads = loads
-        producer = loads.problem.tables.producer
-        self.made: Bools = (producer >= 0) & loads.lattice.member[:, producer]
-        """(m, t) tensors made inside; inputs never are."""
+        self.made = made_inside(loads)
         self.used = loads.used
         self.exhausted: Bools = loads.used == loads.used[-1]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.graph import predecessors
 from optimizer.problem import Problem
-from optimizer.search.board_sets import BoardSets
+from optimizer.search.board_sets import BoardSets, TimeUpError
 from optimizer.search.corridor import NARROW, Corridor
 from optimizer.search.cpsat import Budget
 from optimizer.search.cpsat.prove import MAX_PERMUTED
@@ -54,10 +54,6 @@ _PATIENCE = (1.0, 1.02, 1.1)
 _Source = SubsetReach | OrderBeam
 
 
-class _TimeUpError(Exception):
-    """The budget ended before the answer."""
-
-
 class LatticeSearch:
     """Best plan and largest period proven impossible. ``low_s``: a bound that is known."""
 
@@ -81,7 +77,7 @@ class LatticeSearch:
             if lattice is None or self._left_to_cp_sat(lattice):
                 return self.low_s, False
             return self._proof(lattice)
-        except _TimeUpError:
+        except TimeUpError:
             return self.low_s, False
 
     def proves_impossible(self, period_s: float) -> bool:
@@ -90,7 +86,7 @@ class LatticeSearch:
         try:
             reach = None if lattice is None else self._reach(lattice, period_s)
             return reach is not None and not self._ask(reach, period_s)
-        except _TimeUpError:
+        except TimeUpError:
             return False
 
     def _left_to_cp_sat(self, lattice: Lattice) -> bool:
@@ -102,7 +98,7 @@ class LatticeSearch:
     def _spend(self, seconds: float) -> None:
         self.budget.clock.used_s += seconds
         if self.budget.left_s <= 0:
-            raise _TimeUpError
+            raise TimeUpError
 
     def _reach(self, lattice: Lattice, longest_s: float, memory_share: float = 1.0) -> SubsetReach | None:
         """None where it would be too large."""
@@ -171,8 +167,9 @@ class LatticeSearch:
             if not self._ask(reach, high):
                 return math.inf, True
             high = min(high, self._high_s())
-        while high > self.low_s * (1 + _CLOSE):
-            middle = max((self.low_s + high) / 2, high * (1 - step))
+        close = max(_CLOSE, 0.9 * self.budget.gap)
+        while high > self.low_s * (1 + close):
+            middle = max((self.low_s + high) / 2, high * (1 - max(step, 0.9 * close)))
             if not self._ask(reach, middle):
                 self.low_s, step = middle, 1.0
                 continue

@@ -86,6 +86,10 @@ class SubsetReach:
         starts, seconds = self._near[end][visit]
         return starts[: int(np.searchsorted(seconds, np.float32(period_s), side="right"))]  # type: ignore[return-value]
 
+    def seconds_of(self, end: int, visit: int) -> npt.NDArray[np.float32]:
+        """Of the visit, from each of its starts: ascending, and a rounding less."""
+        return self._near[end][visit][1]
+
     def ends_of(self, number: int, start: int, period_s: float) -> Ints:
         """Downsets to which that visit from the start fits the period."""
         bounds, ends, seconds = self._by_start[number]

@@ -1,0 +1,295 @@
+"""The least energy of contiguous plans, by downsets and sets of boards.
+
+With who runs what given, energy is an active part (operators, links) and idle power times the interval of frames. For a
+period T the least active part of plans that are at most so slow is found by dynamic programming, for every set of
+processors at once. A plan that is better than some target must then be faster than where idling alone makes up the
+difference; that is the next T. The search ends below the least period: nothing is better than the target.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizer.errors import InternalError
+from optimizer.problem import Problem
+from optimizer.search.board_sets import Spend, TimeUpError
+from optimizer.search.board_visits import Role, Visit
+from optimizer.search.downsets import all_downsets
+from optimizer.search.fluid import fluid_bound_s
+from optimizer.search.half_boards import made_inside
+from optimizer.search.pool import Pool
+from optimizer.search.segment_loads import SegmentLoads
+from optimizer.search.subset_reach import Segments, SubsetReach
+
+__all__ = ["energy_by_downsets"]
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+_MAX_PAIRS = 2e5
+_MAX_STATES = 256
+_FOREVER_S = 1e30
+_BETTER = 2e-5
+"""A plan must be better by this share to count as better."""
+_ROUNDING = 1e-9
+_MOST_STEPS = 200
+_ENTRY_S = 1e-8
+
+
+def energy_by_downsets(pool: Pool, period_s: float, spend: Spend, gap: float = 0.0) -> float | None:
+    """Joules that every plan needs at least; better plans that it meets go into the pool.
+
+    ``period_s`` is proven: no plan has a shorter period. ``gap``: plans must be better by this share to be looked for.
+    None where the downsets or the sets of boards are too many,
+    boards are alike, a link occupies processors, or there is no plan at all.
+    """
+    problem = pool.problem
+    if math.isinf(period_s) or problem.non_contiguous or not _applies(problem):
+        return None
+    work = problem.tables.time_s.min(axis=1)
+    lattice = all_downsets(problem.graph, work, problem.together, round(math.sqrt(2 * _MAX_PAIRS)))
+    if lattice is None:
+        return None
+    loads = SegmentLoads(problem, lattice)
+    if any(count > 1 for count in loads.counts) or 2 ** len(loads.counts) > _MAX_STATES:
+        return None
+    try:
+        search = _Search(pool, loads, max(period_s, fluid_bound_s(problem)), spend)
+    except TimeUpError:
+        return None
+    return search.run(1 - max(_BETTER, gap))
+
+
+def _applies(problem: Problem) -> bool:
+    """Whether no hop takes idle time from a processor without adding at least as much active energy."""
+    return all(link.overlap for link in problem.links) and all(
+        r.processor.active_power_w >= r.processor.idle_power_w for r in problem.processors
+    )
+
+
+@dataclass(frozen=True)
+class _Wires:
+    """Joules over links by tensor, (t,), for one board."""
+
+    leave: Floats
+    enter: Floats
+    results: Floats
+    """All the way to the sink."""
+    inputs: Floats
+    """From the source, as far as no other board may share it."""
+
+
+class _Pair:
+    """Two processors one after the other, in the better order, parted where it costs least."""
+
+    def __init__(self, loads: SegmentLoads, kinds: tuple[int, int], active: Floats) -> None:
+        member, words = loads.lattice.member, loads.lattice.words
+        count = len(member)
+        inside = np.array([~(words & ~words[end]).any(axis=1) for end in range(count)]).T
+        ends = np.arange(count)
+        self._seconds, self._joules = [], []
+        for kind in kinds:
+            seconds = np.array([loads.work_s(kind, np.full(count, start), ends) for start in range(count)])
+            self._seconds.append(np.where(inside, seconds, np.inf))
+            self._joules.append(active[kind] - active[kind][:, None])
+
+    def within(self, period_s: float) -> tuple[Floats, Ints, Bools]:
+        """(m, m) from a start to an end: least joules, where it is parted, whether the first of the two begins."""
+        one, two = (np.where(s <= period_s, j, np.inf) for s, j in zip(self._seconds, self._joules, strict=True))
+        count = len(one)
+        best, middle = np.full((count, count), np.inf), np.zeros((count, count), dtype=np.int64)
+        ahead = np.ones((count, count), dtype=np.bool_)
+        for end in range(1, count):
+            for before, behind, first in ((one, two, True), (two, one, False)):
+                total = before[:end, :end] + behind[:end, end]
+                place = total.argmin(axis=1)
+                value = total[np.arange(end), place]
+                better = value < best[:end, end]
+                best[:end, end][better] = value[better]
+                middle[:end, end][better] = place[better]
+                ahead[:end, end][better] = first
+        return best, middle, ahead
+
+
+class _Search:
+    def __init__(self, pool: Pool, loads: SegmentLoads, period_s: float, spend: Spend) -> None:
+        self.pool, self.problem, self.loads, self.period_s, self.spend = pool, pool.problem, loads, period_s, spend
+        self.reach = SubsetReach(loads.lattice, loads, len(loads.counts), _FOREVER_S, spend)
+        self.sets = self.reach.sets
+        self.made = made_inside(loads)
+        self.active = self._active()
+        self.segment_j = self._segment_j()
+        self.pairs = {
+            i: _Pair(loads, (v.runs[0], v.runs[1]), self.active)
+            for i, v in enumerate(self.reach.visits)
+            if v.role is Role.PAIR
+        }
+        wires = [_wires(self.problem, q) for q in loads.first]
+        self.joules = [
+            [self._of_visit(v, end, self._starts(end, i), wires) for i, v in enumerate(self.reach.visits)]
+            for end in range(len(loads.lattice.member))
+        ]
+        """By end and visit, aligned with the starts of the reach-DP: joules at least; of pairs without operators."""
+        self.final = np.flatnonzero(self.sets.final([], self.reach.visits))
+        self.idle_w = np.array([self._idle_w(state) for state in self.final.tolist()])
+
+    def _starts(self, end: int, number: int) -> Ints:
+        return self.reach.starts(end, number, _FOREVER_S).astype(np.int64)
+
+    def _active(self) -> Floats:
+        """(k, m) joules of operators above idling."""
+        tables, refs = self.problem.tables, self.problem.processors
+        idle = np.array([refs[q].processor.idle_power_w for q in self.loads.first])
+        above = tables.energy_j[:, self.loads.first] - idle * tables.time_s[:, self.loads.first]
+        return np.ascontiguousarray((self.loads.lattice.member @ above).T)
+
+    def _segment_j(self) -> Floats:
+        """(k,) of a segment itself."""
+        tables, refs = self.problem.tables, self.problem.processors
+        watts = [refs[q].processor.active_power_w - refs[q].processor.idle_power_w for q in self.loads.first]
+        return np.asarray(np.array(watts) * tables.segment_s[self.loads.first])
+
+    def _idle_w(self, state: int) -> float:
+        """Of all processors that idle when those of the set are spent."""
+        system = self.problem.system
+        refs = self.problem.processors
+        runs = {refs[q].board.name for kind, q in enumerate(self.loads.first) if self.sets.used[kind][state]}
+        used = runs | {system.source, system.sink}
+        return sum(r.processor.idle_power_w for r in refs if r.board.name in used or not r.board.removable)
+
+    def _of_visit(self, visit: Visit, end: int, starts: Ints, wires: list[_Wires]) -> Floats:
+        over = wires[visit.runs[0]]
+        made = self.made[starts]
+        joules = (self.loads.results & self.made[end] & ~made) @ over.results
+        if visit.role is not Role.FIRST:  # what it makes may go to the other processor
+            joules = joules + (self.loads.open[end] & self.loads.inner & ~made) @ over.leave
+        if visit.role is not Role.SECOND:  # what it reads may be there already
+            read = self.loads.used[end] > self.loads.used[starts]
+            joules = joules + (read & made) @ over.enter + read @ over.inputs
+        joules = joules + self.segment_j[list(visit.runs)].sum()
+        if visit.role is not Role.PAIR:
+            kind = visit.runs[0]
+            joules = joules + self.active[kind, end] - self.active[kind, starts]
+        return np.asarray(joules)
+
+    def run(self, share: float) -> float:
+        """Joules that every plan needs; none is looked for above that share of the least known."""
+        fixed = self.problem.limits.rate_per_s
+        target, longest = self.pool.best_value("energy") * share, _FOREVER_S if fixed is None else 1.0 / fixed
+        least = 0.0
+        for _ in range(_MOST_STEPS):
+            try:
+                best = self._least_active(longest)
+            except TimeUpError:
+                break
+            if fixed is not None:
+                return float((best[-1, self.final] + self.idle_w / fixed).min()) * (1 - _ROUNDING)
+            active = best[-1, self.final]
+            least = max(least, min(target, float((active + self.idle_w * self.period_s).min())))
+            if math.isinf(target):
+                target = self._met(best, int(np.argmin(active)), longest)[0]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                room = np.where(active < target, (target - active) / self.idle_w, 0.0)
+            nearest = int(np.argmax(room))
+            if room[nearest] < self.period_s * (1 + _ROUNDING):
+                return target * (1 - _ROUNDING)
+            if room[nearest] < longest * (1 - _BETTER):
+                longest = float(room[nearest])
+                continue
+            met, longest = self._met(best, nearest, longest)
+            target = min(target, met, self.pool.best_value("energy") * share)
+        return least * (1 - _ROUNDING)
+
+    def _least_active(self, period_s: float) -> Floats:
+        """(m, states) least joules above idling of beginnings that keep the period."""
+        count, states = len(self.joules), len(self.sets.states)
+        self.parted = {number: pair.within(period_s) for number, pair in self.pairs.items()}
+        best = np.full((count, states), np.inf)
+        best[0, 0] = 0.0
+        for end in range(1, count):
+            entries = 0
+            for number, (before, step) in enumerate(zip(self.sets.before, self.sets.steps, strict=True)):
+                starts, joules = self._entries(end, number, period_s)
+                earlier = np.flatnonzero(before)
+                entries += len(starts)
+                if len(starts):
+                    value = (best[starts][:, earlier] + joules[:, None]).min(axis=0)
+                    best[end, earlier + step] = np.minimum(best[end, earlier + step], value)
+            self.spend(_ENTRY_S * entries * states)
+        return best
+
+    def _entries(self, end: int, number: int, period_s: float) -> tuple[Ints, Floats]:
+        starts = self.reach.starts(end, number, period_s).astype(np.int64)
+        joules = self.joules[end][number][: len(starts)]
+        return starts, joules + self.parted[number][0][starts, end] if number in self.parted else joules
+
+    def _met(self, best: Floats, row: int, period_s: float) -> tuple[float, float]:
+        """Score the plan behind a value; its joules and its period as they are counted here."""
+        state, at = int(self.final[row]), len(best) - 1
+        found: Segments = []
+        longest = self.period_s
+        while at > 0:
+            at, state, more, seconds = self._step_back(best, at, state, period_s)
+            found, longest = more + found, max(longest, seconds)
+        assignment = np.zeros(len(self.problem.graph.operators), dtype=np.int64)
+        member = self.loads.lattice.member
+        for kind, start, end in found:
+            assignment[member[end] & ~member[start]] = self.loads.first[kind]
+        self.pool.score(assignment)
+        return float(best[-1, self.final[row]] + self.idle_w[row] * longest), longest
+
+    def _step_back(self, best: Floats, end: int, state: int, period_s: float) -> tuple[int, int, Segments, float]:
+        """The downset and the set before the last visit, its segments, and its seconds."""
+        for number, visit in enumerate(self.reach.visits):
+            before = state - self.sets.steps[number]
+            if before < 0 or not self.sets.before[number][before]:
+                continue
+            starts, joules = self._entries(end, number, period_s)
+            serves = np.flatnonzero(best[starts, before] + joules == best[end, state])
+            if len(serves) == 0:
+                continue
+            start = int(starts[serves[0]])
+            seconds = float(self.reach.seconds_of(end, number)[serves[0]])
+            if visit.role is not Role.PAIR:
+                return start, before, [(visit.runs[0], start, end)], seconds
+            _, middles, ahead = self.parted[number]
+            middle = int(middles[start, end])
+            one, two = visit.runs if ahead[start, end] else visit.runs[::-1]
+            each = [self.loads.work_s(one, np.array([start]), np.array([middle]))[0]]
+            each.append(self.loads.work_s(two, np.array([middle]), np.array([end]))[0])
+            return start, before, [(one, start, middle), (two, middle, end)], max(seconds, *map(float, each))
+        raise InternalError("a value of the energy search has no visit that makes it")
+
+
+def _wires(problem: Problem, q: int) -> _Wires:
+    """What tensors cost the board of processor q on links, each counted at one end only."""
+    system, own, sizes = problem.system, problem.processors[q].board.name, problem.tables.tensor_bytes
+    least = sizes.min(axis=1)
+    others = [board for board in problem.board_index if board != own]
+    out = [r for r in (system.route(own, board) for board in others) if r]
+    come = [r for r in (system.route(board, own) for board in others) if r]
+    away, here = system.route(own, system.sink), system.route(system.source, own)
+    shared = np.array([len(t.consumers) > 1 for t in problem.graph.tensors])
+    to_sink = sum((_joules(problem, i, sizes[:, q]) for i in away or ()), np.zeros(len(sizes)))
+    from_source = sum((_joules(problem, i, least) for i in here or ()), np.zeros(len(sizes)))
+    last = _joules(problem, here[-1], least) if here else np.zeros(len(sizes))
+    inputs = np.where(shared, last, from_source)
+    is_input = problem.tables.producer < 0
+    return _Wires(
+        np.min([_joules(problem, r[0], sizes[:, q]) for r in out], axis=0, initial=np.inf) if out else 0.0 * least,
+        np.min([_joules(problem, r[-1], least) if len(r) > 1 else 0.0 * least for r in come], axis=0)
+        if come
+        else 0.0 * least,
+        to_sink,
+        np.where(is_input, inputs, 0.0),
+    )
+
+
+def _joules(problem: Problem, link: int, sizes: Ints) -> Floats:
+    """(t,) of each tensor over a link."""
+    over = problem.links[link]
+    return np.array([over.wire_bytes(int(size)) * over.energy_j_per_byte for size in sizes])
