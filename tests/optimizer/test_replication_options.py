@@ -89,6 +89,18 @@ def test_a_front_has_points_with_and_without_replicas() -> None:
     assert not any(dominates(a, b) for a, b in itertools.permutations(rows, 2))
 
 
+@pytest.mark.parametrize("seed", [1, 5])
+def test_the_front_of_small_problems_is_that_of_every_plan(seed: int) -> None:
+    problem = replace(alike_problem(seed, 4, 3, "mesh", kinds=1), replicate=True)
+    names = ("throughput", "energy")
+    rows = {objective_values(p.score, names) for p in with_replicas(problem)}
+    truth = [r for r in rows if not any(dominates(other, r) for other in rows)]
+    found = [objective_values(p.score, names) for p in solved(problem, "throughput", names).plans]
+    assert len(truth) > 1
+    for row in truth:
+        assert any(all(a <= b * (1 + 1e-6) for a, b in zip(other, row, strict=True)) for other in found)
+
+
 @pytest.mark.parametrize(("seed", "prefer"), [(2, "throughput"), (3, "latency"), (5, "energy")])
 def test_no_scenario_is_worse_than_said_of_a_plan_with_replicas(seed: int, prefer: str) -> None:
     problem = replace(alike_problem(seed, 4, 3, "mesh", kinds=1), replicate=True)
