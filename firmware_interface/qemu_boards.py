@@ -36,11 +36,13 @@ QEMU_BOARDS: dict[str, QemuBoard] = {
 
 
 def _uart(number: int, device: str) -> list[str]:
-    """The options of a UART on ``unix:PATH[,OPTIONS]``, or any other character device as ``-serial`` takes it."""
-    if not device.startswith("unix:"):
+    """The options of a UART on ``unix:PATH[,OPTIONS]`` or ``pipe:PATH``; other devices as ``-serial`` takes them."""
+    kind, _, path = device.partition(":")
+    backends = {"unix": "socket", "pipe": "pipe"}
+    if kind not in backends:
         return ["-serial", device]
     name = f"uart{number}"
-    return ["-chardev", f"socket,id={name},path={device.removeprefix('unix:')},mux=on", "-serial", f"chardev:{name}"]
+    return ["-chardev", f"{backends[kind]},id={name},path={path},mux=on", "-serial", f"chardev:{name}"]
 
 
 def qemu_command(
@@ -49,8 +51,9 @@ def qemu_command(
     """The command that starts a board.
 
     ``serial`` are QEMU's character devices of UART 0, 1, 2, for instance
-    ``unix:/run/u0,server=on,wait=off``. With ``align`` the guest's clock keeps to the wall's, which boards that
-    work together need. Raises KeyError for a board without an emulator.
+    ``unix:/run/u0,server=on,wait=off``; ``pipe:PATH`` is a pair of FIFOs, PATH.in and PATH.out, whose 64 KB hold what
+    the other board has not taken yet (a socket is full after 278 single bytes). With ``align`` the guest's clock keeps
+    to the wall's, which boards that work together need. Raises KeyError for a board without an emulator.
     """
     known = QEMU_BOARDS[board]
     icount = f"shift={known.instructions_shift},align={'on' if align else 'off'},sleep=on"

@@ -90,6 +90,8 @@ class McuBoards:
         """Build what is stale and start the boards; processes go into ``children``. Raises EmulationError."""
         plan = _choose_emulator([board.firmware for board in self._boards])
         self.notes = plan.notes
+        if plan.emulator == QEMU:
+            self._lay_pipes()
         for number, board in enumerate(self._boards):
             self._tell(f"Building the firmware of board {board.name}")
             firmware = _build(board, plan.emulator)
@@ -98,7 +100,7 @@ class McuBoards:
             command = self._command(board, number + 1, firmware, plan.emulator)
             children.append(Child(board.name, command, self._directory / f"{board.name}.log", core))
             for uart in (0, *PEER_UARTS):
-                if self._listens(board.name, uart, plan.emulator):
+                if self._listens(uart, plan.emulator):
                     self._await(children[-1], self._socket(board.name, uart))
             url = f"unix:{self._socket(board.name, 0)}"
             self.targets[board.name] = LabTarget(board.name, SERIAL_MCU, serial=SerialLine(url, _uid(number + 1)))
@@ -115,11 +117,17 @@ class McuBoards:
     def _socket(self, board: str, uart: int) -> Path:
         return self._directory / f"{board}.{uart}"
 
-    def _listens(self, board: str, uart: int, emulator: str) -> bool:
-        """QEMU joins two UARTs by a socket of one of them; processes listen on all, and a thread of ours joins."""
-        if uart == 0 or emulator == _POSIX:
-            return True
-        return any((board, uart) == (wire.boards[0], wire.uarts[0]) for wire in self.wires)
+    def _lay_pipes(self) -> None:
+        """A pair of FIFOs for each wire; each board has its own names for them."""
+        for wire in self.wires:
+            first, second = (self._socket(b, u) for b, u in zip(wire.boards, wire.uarts, strict=True))
+            for way, back in ((".in", ".out"), (".out", ".in")):
+                os.mkfifo(f"{first}{way}", 0o600)
+                Path(f"{second}{back}").symlink_to(f"{first}{way}")
+
+    def _listens(self, uart: int, emulator: str) -> bool:
+        """QEMU joins two UARTs by FIFOs; processes listen on all, and a thread of ours joins."""
+        return uart == 0 or emulator == _POSIX
 
     def _command(self, board: Board, uid: int, firmware: Path, emulator: str) -> list[str]:
         if emulator == _POSIX:
@@ -129,12 +137,10 @@ class McuBoards:
         return _dies_with_us(qemu_command(board.firmware, firmware, uid=uid, serial=serial, align=True))
 
     def _device(self, board: str, uart: int) -> str:
-        if self._listens(board, uart, QEMU):
+        if uart == 0:
             return f"unix:{self._socket(board, uart)},server=on,wait=off"
-        for wire in self.wires:
-            if (board, uart) == (wire.boards[1], wire.uarts[1]):
-                return f"unix:{self._socket(wire.boards[0], wire.uarts[0])}"
-        return "null"
+        joined = any((board, uart) in zip(wire.boards, wire.uarts, strict=True) for wire in self.wires)
+        return f"pipe:{self._socket(board, uart)}" if joined else "null"
 
     def _await(self, child: Child, path: Path) -> None:
         """Until the socket is there; the board may be connected to once it is."""
