@@ -140,7 +140,7 @@ class Measurement:
     """Outputs that differed from an earlier output for the same input; 0 when all is well."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     void_windows: int = 0
-    """Windows left out because the clock of an emulated board had drifted from the wall's."""
+    """Windows, and runs of single frames, left out: the clock of an emulated board had drifted from the wall's."""
 
     def to_json(self) -> dict[str, Any]:
         """The measurement as JSON values."""
