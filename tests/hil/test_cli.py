@@ -22,7 +22,9 @@ from hil.lab import make_key, save_lab
 from hil.lab_types import Lab, LabTarget
 from hil.measurement import Interval, Measurement, Modelled
 
-COMMANDS = ("agent", "agent-bundle", "demo", "discover", "eembc", "emulate", "measure", "profile", "run")
+COMMANDS = (
+    "agent", "agent-bundle", "demo", "demo-mcu", "discover", "eembc", "emulate", "flash", "measure", "profile", "run",
+)  # fmt: skip
 
 
 @pytest.fixture
