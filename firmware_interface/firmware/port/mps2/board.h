@@ -2,6 +2,8 @@
 #ifndef BOARD_H
 #define BOARD_H
 
+#include "../cmsdk_board.h"
+
 #ifdef BOARD_AN500
 #define BOARD_NAME "mps2-an500"
 #define BOARD_CORE "cortex-m7"
@@ -9,26 +11,10 @@
 #define BOARD_NAME "mps2-an386"
 #define BOARD_CORE "cortex-m4"
 #endif
-#define BOARD_CAPABILITIES (CAPABILITY_WATCHDOG | CAPABILITY_EMULATED)
 
 #define BOARD_TICK_HZ 25000000u
 #define BOARD_CORE_HZ 25000000u
-#define BOARD_WATCHDOG_MS 2000u
-#define BOARD_INTERRUPTS 32
-
-#define BOARD_PORTS 3
-#define BOARD_BAUD 115200u
-#define BOARD_BAUD_LEAST 9600u
 #define BOARD_BAUD_MOST 1562500u
-#define BOARD_MAX_PAYLOAD 1024
-#define BOARD_RING_BYTES 4096u
-
-#define BOARD_HEADER_SECTOR_BYTES 4096
-#define BOARD_SECTOR_BYTES 4096
-#ifndef BOARD_SLOT_BYTES
-#define BOARD_SLOT_BYTES (256 * 4096)
-#endif
-#define BOARD_WRITE_UNIT 8
-#define BOARD_ERASE_MS 2
+#define BOARD_INTERRUPTS 32
 
 #endif
