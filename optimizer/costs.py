@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boards.board import Processor, System
@@ -11,6 +11,7 @@ from optimizer.errors import CostError
 from optimizer.graph import Graph
 
 __all__ = [
+    "JOINT",
     "BoundaryCost",
     "CostTable",
     "LinkCost",
@@ -18,6 +19,7 @@ __all__ = [
     "OperatorKey",
     "check_costs",
     "default_precision",
+    "joint_precision",
     "merge_costs",
     "missing_rows",
     "require_rows",
@@ -75,6 +77,15 @@ class CostTable:
     """By link name."""
     model_sha256: str | None = None
     """Hash of the model the table was made for; None when it fits any model with these operator names."""
+
+
+JOINT = "|"
+"""Between precisions of which each operator takes the best: what bounds a choice among them."""
+
+
+def joint_precision(precisions: Sequence[str]) -> str:
+    """Stands for all of these precisions where each operator takes the best of theirs."""
+    return JOINT.join(precisions)
 
 
 def default_precision(processor: Processor) -> str:

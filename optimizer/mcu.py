@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from boards.board import Board, ProcessorRef, System
 from boards.runtime import Runtime, firmware_limits, load_runtime
-from optimizer.costs import default_precision
+from optimizer.costs import JOINT, default_precision
 from optimizer.graph import Graph, Initializer, Operator
 
 __all__ = [
@@ -82,6 +82,17 @@ def small_processors(
 
 
 def _needs(op: Operator, runtime: Runtime, precision: str) -> Needs | None:
+    """What it takes at a precision; at several the least of each figure, since they stand for a bound."""
+    found = [n for p in precision.split(JOINT) if (n := _needs_at(op, runtime, p)) is not None]
+    if len(found) < 2:
+        return next(iter(found), None)
+    return Needs(
+        *(min(getattr(n, f) for n in found) for f in ("records", "record_bytes", "weights_bytes", "scratch_bytes")),
+        *(any(getattr(n, f) for n in found) for f in ("takes_limits", "folds", "renames", "overwrites")),
+    )
+
+
+def _needs_at(op: Operator, runtime: Runtime, precision: str) -> Needs | None:
     known, form = runtime.operators.get(op.op_type), op.form
     if known is None or form is None or not form.figures:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -48,7 +49,7 @@ class Prepared:
     """By tensor name, weights included; what cannot be inferred is missing or has no shape."""
     warnings: tuple[str, ...]
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[NodeProto, ...]:
         return tuple(self.skeleton.graph.node)
 

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from boards.board import Board, System
-from optimizer.costs import CostTable, OperatorCost, OperatorKey
+from optimizer.costs import CostTable, OperatorCost, OperatorKey, joint_precision
 from optimizer.errors import LimitError
 from optimizer.mcu import MCU_RUNTIME
 from optimizer.plan import Plan
-from optimizer.problem import Problem, joint_precision
+from optimizer.problem import Problem
 from optimizer.sensitivity import Sensitivity
 
 __all__ = [
