@@ -36,6 +36,8 @@ _REFINE_SHARE = 0.35
 """Share of the time kept for what comes after the proofs: the grid and NSGA-II."""
 _PERIOD_SHARE = 0.6
 """Share of the time left that the DPs of the period may take: they end as soon as they are through."""
+_FILL_SHARE = 0.15
+"""Share of the time limit for the front between its ends, once these are proven."""
 _GRID = (0.0, 0.1, 0.3)
 """Points of the epsilon-grid: how far the limited objective may be from its best, as a share of the front's span."""
 _MAX_FRONT = 60
@@ -230,6 +232,8 @@ class Run:
 
     def grid(self) -> None:
         """Epsilon-constraint points: one objective best, another held near its best, from the ends inwards."""
+        if all(self._settled(o, b) for o, b in self.bounds.items()):
+            self.deadline = min(self.deadline, self.clock.now() + _FILL_SHARE * self.options.time_limit_s)
         until = self.clock.now() + 0.6 * self._left()
         pairs = [(a, b) for a in self.objectives for b in self.objectives if a != b]
         cases = [(share, fixed, free) for share in _GRID for fixed, free in pairs]
