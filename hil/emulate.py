@@ -77,6 +77,8 @@ class Emulation:
         self._system = system if isinstance(system, System) else load_system(system)
         self._reference = system.name if isinstance(system, System) else _reference(system)
         agents = _agents_of(self._system)
+        if len(agents.boards) < len(self._system.boards):
+            shaping = _beside_mcus(agents, shaping)
         self._shaping, shaping_notes = choose_shaping(agents, shaping)
         self._boards = [board.name for board in agents.boards]
         self._links = agents.links
@@ -222,6 +224,18 @@ def agent_command(board: str, host: str, directory: Path) -> list[str]:
         *(sys.executable, "-m", "hil.agent_cli", "--name", board, "--bind", host, "--port", "0"),
         *("--key-file", str(directory / "agents.key"), "--exit-with-parent", str(os.getpid())),
     ]
+
+
+def _beside_mcus(agents: System, shaping: RequestedShaping) -> RequestedShaping:
+    """Agents in namespaces of their own could not reach the host, which stands in for microcontroller boards."""
+    if shaping == "tc":
+        raise EmulationError(
+            "agents beside microcontroller boards cannot be put into network namespaces",
+            where="--shaping tc",
+            expected="auto, relay or none",
+            got="tc",
+        )
+    return "relay" if shaping == "auto" and choose_shaping(agents, shaping)[0] == "tc" else shaping
 
 
 def _agents_of(system: System) -> System:

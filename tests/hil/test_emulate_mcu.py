@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boards.catalog import load_system
-from hil.emulate import emulate
+from hil.emulate import Emulation, emulate
 from hil.emulate_mcu import wires_of
 from hil.errors import EmulationError, WrongBoardError
 from hil.lab import load_lab, load_lab_system
@@ -74,3 +74,16 @@ def test_on_a_build_server_the_emulator_must_be_there(tmp_path: Path, monkeypatc
     monkeypatch.setenv("CI", "true")
     with pytest.raises(EmulationError, match="apt-get install qemu-system-arm"), emulate("mcu-emulated"):
         pass
+
+
+def test_agents_beside_microcontrollers_share_the_hosts_network(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.yaml"
+    path.write_text(
+        "schema: edgecut/system/1\nname: mixed\ndescription: Two large boards and a small one.\n"
+        "boards:\n  small: {use: mps2-an386}\n  a: {use: local-core}\n  b: {use: local-core}\n"
+        "links:\n  - {between: [small, a], medium: uart-38400}\n  - {between: [a, b], medium: ethernet-100m}\n"
+        "source: small\nsink: b\n"
+    )
+    with pytest.raises(EmulationError, match="cannot be put into network namespaces"):
+        Emulation(path, shaping="tc")
+    assert Emulation(path)._shaping == "relay"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from boards.catalog import load_system
@@ -21,7 +24,8 @@ from hil.targets import connect_mcu
 from optimizer.problem import Limits
 from optimizer.request import SolveRequest, solve_request, write_results
 from tests.hil.mcu_bench import SYSTEM, bundle_of, expected_outputs
-from tests.needs import needs_qemu
+from tests.needs import needs_program, needs_qemu
+from tests.waiting import wait_for
 
 MODEL = "zoo:tiny_digits_int8"
 FRAMES = 5
@@ -59,6 +63,22 @@ def test_measurement_is_by_the_boards_clocks(lab: Lab, tmp_path: Path) -> None:
     stages = {stage.processor: stage.compute_s for stage in found.stages}
     assert set(stages) == {"head/m4", "tail/m4"}
     assert all(0 < seconds < 0.1 for seconds in stages.values())  # by guests' clocks, which count instructions
+
+
+def test_a_starter_that_is_killed_leaves_no_board_behind(tmp_path: Path) -> None:
+    needs_qemu()
+    needs_program("setpriv", "apt-get install util-linux")
+    command = [sys.executable, "-m", "hil.cli", "emulate", SYSTEM, "--lab-out", str(tmp_path / "lab.yaml"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as starter:
+        assert starter.stdout is not None
+        said = ""
+        while not said.endswith("}\n}\n"):
+            line = starter.stdout.readline()
+            assert line, said
+            said += line.replace(" ", "")
+        boards = [psutil.Process(pid) for pid in json.loads(said)["processes"].values()]
+        starter.kill()
+    wait_for(lambda: not any(board.is_running() for board in boards), "boards that outlive their starter")
 
 
 def test_a_board_that_is_reset_while_it_runs_is_named_and_serves_again(lab: Lab, tmp_path: Path) -> None:
