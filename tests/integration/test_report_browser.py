@@ -153,7 +153,7 @@ def test_opened_blocks_do_not_overlap(page: Browser) -> None:
 
 
 def tip_with(page: Browser, text: str) -> str:
-    """What the tooltip says once it says ``text``, or after a minute: the pointer's event may come after the click's."""
+    """What the tooltip says once it says ``text``, or after a minute; its event may come after the click's."""
     end = time.monotonic() + 60.0
     while True:
         tip = page.run("const t = document.getElementById('tooltip'); return t.hidden ? '' : t.textContent")
