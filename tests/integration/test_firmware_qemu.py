@@ -16,6 +16,7 @@ from firmware_interface.board_client import BoardClient
 from firmware_interface.board_line import BoardLine
 from firmware_interface.errors import ConnectionLostError, RemoteError
 from firmware_interface.qemu_boards import QEMU_BOARDS, qemu_command
+from firmware_interface.serial_port import Port
 from tests.firmware_interface.faulty_port import FAULTS, FaultyPort
 from tests.firmware_interface.posix_board import BUILD, build, copying_image, wait_for
 from tests.needs import needs_qemu
@@ -165,10 +166,11 @@ def test_a_change_of_baud_is_kept(client: BoardClient) -> None:
 
 def test_a_host_that_goes_in_mid_transfer_can_come_again(kind: str, socket_of: Path) -> None:
     image = copying_image(SIZE, filler=15_000)
-    with BoardClient(BoardLine(_Breaking(wait_for(socket_of), 20), kind)) as client:
+    port = _Breaking(wait_for(socket_of))
+    with BoardClient(BoardLine(port, kind)) as client:
         client.attach(0, timeout_s=PATIENCE_S)
         with pytest.raises(ConnectionLostError):
-            client.write_image(image)
+            client.write_image(image, progress=lambda there: port.break_if(there > len(image) // 3))
     with BoardClient(BoardLine(wait_for(socket_of), kind)) as client:
         client.attach(0, timeout_s=PATIENCE_S)
         written = client.write_image(image)
@@ -177,15 +179,18 @@ def test_a_host_that_goes_in_mid_transfer_can_come_again(kind: str, socket_of: P
 
 
 class _Breaking(FaultyPort):
-    """A port that breaks in the middle of the n-th write."""
+    """A port that breaks in the middle of a write, once it is told to."""
 
-    def __init__(self, port: object, writes: int) -> None:
-        super().__init__(port, FAULTS["lose"], 0.0)  # type: ignore[arg-type]
-        self._left = writes
+    def __init__(self, port: Port) -> None:
+        super().__init__(port, FAULTS["lose"], 0.0)
+        self._breaks = False
+
+    def break_if(self, now: bool) -> None:
+        """Break in the next write."""
+        self._breaks = self._breaks or now
 
     def write(self, data: bytes, timeout_s: float) -> None:
-        self._left -= 1
-        if self._left == 0:
+        if self._breaks:
             super().write(data[: len(data) // 2], timeout_s)
             raise ConnectionLostError("pulled out")
         super().write(data, timeout_s)
