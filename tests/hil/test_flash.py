@@ -96,3 +96,10 @@ def test_command_says_what_it_did(lab: Lab, tmp_path: Path, capsys: pytest.Captu
     assert "flashing head" in err
     assert run(["flash", str(bundle.directory), "--lab", str(lab.path), "--base"]) == 2
     assert "no flasher for the base firmware" in capsys.readouterr().err
+
+
+def test_discover_tells_boards_by_their_chips(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["discover", "--lab", str(lab.path), "--json"]) == 0
+    boards = json.loads(capsys.readouterr().out)["boards"]
+    assert [boards[name]["uid"] for name in ("head", "middle", "tail")] == [f"{n:016x}" for n in (1, 2, 3)]
+    assert {facts["board"] for facts in boards.values()} == {"posix"}
