@@ -7,7 +7,7 @@ is remembered by boards and links, for all tensors that go the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,6 +68,7 @@ class WayTable:
         self._shapes: dict[_Shape, _Tree] = {}
         self._ways: dict[_Key, Way] = {}
         self._wire: dict[tuple[str, int], tuple[int, float]] = {}
+        self._seconds: dict[tuple[str, int], float] = {}
 
     def wire(self, link: str, size_bytes: int) -> tuple[int, float]:
         """(bytes on the wire, joules at both ends) of one message over a link."""
@@ -78,6 +79,13 @@ class WayTable:
             found = self._wire[link, size_bytes] = wire_bytes, wire_bytes * over.energy_j_per_byte
         return found
 
+    def seconds(self, link: Link, size_bytes: int) -> float:
+        """Seconds that one message occupies the link's medium."""
+        found = self._seconds.get((link.name, size_bytes))
+        if found is None:
+            found = self._seconds[link.name, size_bytes] = link.occupancy_s(size_bytes)
+        return found
+
     def way(self, t: Transfer, origin: str, homes: tuple[str, ...]) -> Way:
         """``origin``: board where the tensor is made or enters; ``homes``: boards of its consumers."""
         shape = (origin, t.producer is None, homes, tuple([h.link for h in t.hops]), t.to_sink, t.size_bytes > 0)
@@ -86,7 +94,7 @@ class WayTable:
         if found is None:
             if shape not in self._shapes:
                 self._shapes[shape] = _Tree(self._problem, t, origin, homes)
-            found = self._ways[key] = self._shapes[shape].way(t.label, t.size_bytes)
+            found = self._ways[key] = self._shapes[shape].way(t.label, t.size_bytes, self.seconds)
         return found
 
 
@@ -99,9 +107,6 @@ class _Activity:
     resources: tuple[str, ...]
     link: Link | None
     s_per_byte: float = 0.0
-
-    def seconds(self, size_bytes: int) -> float:
-        return self.s_per_byte * size_bytes if self.link is None else self.link.occupancy_s(size_bytes)
 
 
 class _Tree:
@@ -120,12 +125,12 @@ class _Tree:
         self.resources = tuple([a.resources for a in self.activities])
         self.arcs_of_all = tuple(self.arcs)
 
-    def way(self, label: str, size_bytes: int) -> Way:
-        """The way of one tensor."""
+    def way(self, label: str, size_bytes: int, seconds: Callable[[Link, int], float]) -> Way:
+        """The way of one tensor; ``seconds``: of a hop over a link."""
         size, activities = size_bytes, self.activities
         return Way(
             names=tuple([f"{a.name[0]}{label}{a.name[1]}" for a in activities]),
-            duration_s=tuple([a.seconds(size) for a in activities]),
+            duration_s=tuple([a.s_per_byte * size if a.link is None else seconds(a.link, size) for a in activities]),
             compute_s=tuple([a.s_per_byte * size for a in activities]),
             resources=self.resources,
             charges=tuple([(i, w.before_s * size, w.beside_s * size) for i, w in self.charges]),
