@@ -25,6 +25,7 @@ from optimizer.search.exact_front import enumerate_front
 from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.many_boards import is_proven_bound
 from optimizer.search.pool import Pool
+from optimizer.search.replication import proves_sets_impossible
 from optimizer.search.replication_chain import proves_impossible
 
 __all__ = ["Check", "Verification", "verify"]
@@ -259,9 +260,10 @@ def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: 
 
 
 def _shorter_is_impossible(problem: Problem, certificate: Certificate, seconds: float) -> bool:
-    if certificate.bound is not None and certificate.plan_class == REPLICA_CLASS:
-        return certificate.bound <= fluid_bound_s(problem) or proves_impossible(problem, certificate.bound)
-    if certificate.plan_class != PLAN_CLASS:
+    bound_s, budget = certificate.bound, Budget(time.monotonic() + seconds, workers=1, seed=0)
+    if bound_s is None:
         return False
-    budget = Budget(time.monotonic() + seconds, workers=1, seed=0)
-    return certificate.bound is not None and is_proven_bound(problem, certificate.bound, budget)
+    if certificate.plan_class == REPLICA_CLASS:
+        known = bound_s <= fluid_bound_s(problem) or proves_impossible(problem, bound_s)
+        return known or proves_sets_impossible(problem, bound_s, budget)
+    return certificate.plan_class == PLAN_CLASS and is_proven_bound(problem, bound_s, budget)

@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 from optimizer.objectives import objective_values
 from optimizer.problem import Problem
 from optimizer.replicas import alike
+from optimizer.search.certify import PROVEN_GAP
 from optimizer.search.cpsat import Bound, Budget, prove
 from optimizer.search.fluid import METHOD as FLUID_METHOD
 from optimizer.search.fluid import fluid_bound_s
-from optimizer.search.many_boards import fits_cpsat, prove_period
+from optimizer.search.many_boards import fits_cpsat, is_proven_bound, prove_period
 from optimizer.search.order_dp import order_dp_candidates
 from optimizer.search.pool import Assignment, Pool, assignment_of
 from optimizer.search.pruning import simple_bound
 from optimizer.search.replication_chain import chain_bound, real_plan
 from optimizer.search.replication_relaxed import Configuration, Relaxed, relax_sets
 
-__all__ = ["configurations", "identical_boards", "inherited", "prove_step", "replicate"]
+__all__ = ["configurations", "identical_boards", "inherited", "prove_step", "proves_sets_impossible", "replicate"]
 
 _MAX_SETS = 80
 """Ways to make sets of identical boards up to which all of them are looked at."""
@@ -133,7 +134,7 @@ def replicate(pool: Pool, without: Bound | None, budget: Budget) -> Bound:
     """
     without = without or Bound(0.0, False, "", 0.0)
     if not pool.problem.non_contiguous:
-        return _replicate(pool, without, budget)
+        return _met(pool, _replicate(pool, without, budget))
     inner = Pool(replace(pool.problem, non_contiguous=False), pool.objectives)
     for plan in pool.feasible():
         if len({s.processor for s in plan.segments}) == len(plan.segments):
@@ -142,7 +143,26 @@ def replicate(pool: Pool, without: Bound | None, budget: Budget) -> Bound:
     for plan in inner.front():
         pool.add(plan)
     method = found.method if without.method in found.method else f"{without.method}; {found.method}"
-    return Bound(min(without.value, found.value), without.complete and found.complete, method, found.seconds)
+    least = Bound(min(without.value, found.value), without.complete and found.complete, method, found.seconds)
+    return _met(pool, least)
+
+
+def _met(pool: Pool, bound: Bound) -> Bound:
+    """The bound, which ends the proof where a plan meets it, whatever time has left open."""
+    met = pool.best_value("throughput") <= bound.value * (1 + PROVEN_GAP / 2)
+    return replace(bound, complete=bound.complete or met)
+
+
+def proves_sets_impossible(problem: Problem, period_s: float, budget: Budget) -> bool:
+    """Whether DPs show, for every way to make sets of identical boards and for none, that no plan has a shorter period.
+
+    False says nothing.
+    """
+    ways, every = configurations(problem)
+    if not every or not is_proven_bound(problem, period_s, budget):
+        return False
+    relaxed = (relax_sets(problem, way) for way in ways)
+    return all(r is None or is_proven_bound(r.problem, period_s, budget) for r in relaxed)
 
 
 def prove_step(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0) -> Bound:
