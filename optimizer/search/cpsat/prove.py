@@ -34,8 +34,8 @@ MAX_PERMUTED = 4
 _FIRST_PASS = 0.5
 """Share of the time for the first look at every order of processors."""
 _LEAST_S = 0.05
-_SETS_SHARE = 0.6
-"""Share of the time for the energy of every set of boards."""
+_ROUGH_SHARE, _SETS_SHARE = 0.2, 0.7
+"""Shares of the time for the energy of every set of boards, along the trunk and by all downsets."""
 _ROUNDING = 1e-9
 _BALANCE_SHARE = 0.6
 """Share of the time for the balance of more than two processors."""
@@ -77,6 +77,8 @@ def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0, 
 
 def _by_sets_of_boards(pool: Pool, budget: Budget, period_s: float) -> tuple[float, str]:
     """Bound on the energy and its method; plans that are met go into the pool."""
+    seconds = math.inf if budget.clock.deterministic else time.monotonic() + _ROUGH_SHARE * max(0.0, budget.left_s)
+    rough = energy_bound(pool.problem, period_s, pool.best_value("energy"), seconds) or 0.0
     until = replace(budget, deadline=budget.clock.now() + _SETS_SHARE * max(0.0, budget.left_s))
 
     def spend(seconds: float) -> None:
@@ -84,12 +86,12 @@ def _by_sets_of_boards(pool: Pool, budget: Budget, period_s: float) -> tuple[flo
         if until.left_s <= 0:
             raise TimeUpError
 
-    exact = energy_by_downsets(pool, period_s, spend, budget.gap) or 0.0
-    if pool.best_value("energy") * (1 - max(CUTOFF, budget.gap)) * (1 - 2 * _ROUNDING) <= exact:
-        return exact, "DP over downsets and sets of boards"
-    seconds = math.inf if budget.clock.deterministic else time.monotonic() + _SETS_SHARE * max(0.0, budget.left_s)
-    rough = energy_bound(pool.problem, period_s, pool.best_value("energy"), seconds) or 0.0
-    return max(exact, rough), "least energy of every set of boards"
+    exact = 0.0
+    if rough < pool.best_value("energy") * (1 - max(CUTOFF, budget.gap)):
+        exact = energy_by_downsets(pool, period_s, spend, budget.gap) or 0.0
+    if exact > rough:
+        return exact, "least energy by downsets and sets of boards"
+    return rough, "least energy of every set of boards"
 
 
 def _searched(pool: Pool, objective: str, budget: Budget, known_bound: float) -> Bound:
