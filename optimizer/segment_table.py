@@ -126,6 +126,11 @@ class SegmentTable:
         self._add_figures(list(keys))
         self._add_peaks(list(peaks))
 
+    def prepare_figures(self, segments: Iterable[Segment]) -> None:
+        """The same for all but peaks, which hang on more than the segments."""
+        keys = dict.fromkeys((s.processor, s.operators) for s in segments)
+        self._add_figures([key for key in keys if key not in self._figures])
+
     def _add_figures(self, keys: Sequence[_SegmentKey]) -> None:
         if not keys:
             return

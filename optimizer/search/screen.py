@@ -45,7 +45,7 @@ class Screen:
         None where no route joins the processors, or where they form a ring and none may be revisited.
         """
         new = {key: a for a in assignments if (key := key_of(a)) not in self._least and not self.pool.has_scored(a)}
-        outlines = {key: self.pool.outline(a) for key, a in new.items()}
+        outlines = dict(zip(new, self.pool.outlines(new.values()), strict=True))
         self._least |= {key: None for key, outline in outlines.items() if outline is None}
         drawn = [(new[key], outline) for key, outline in outlines.items() if outline is not None]
         self.pool.problem.segment_table.prepare((copies(o.segments), o.transfers) for _, o in drawn)
