@@ -8,6 +8,7 @@ void.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ MAX_DRIFT = 0.005  # of a guest's clock against the wall in a window: above, boa
 MOST_VOID = 1  # void windows that are made up for, to each that is wanted
 LEAST_FRAMES = 3  # in a window
 CLOCK_PINGS = 5
+LATENCY_RUN_S = 4.0
+CLOCK_READING_S = 0.002  # what two readings may be off
 PINGS = 20
 STALL_S = 60.0  # without any signal coming back
 LOOK_S = 1.0
@@ -96,7 +99,9 @@ class McuMeasurement:
         deployment.stop()
 
     def singles(self, frames: int, warmup: int) -> None:
-        """Frames one at a time. Raises DeviceError."""
+        """Frames one at a time, at least so many. Raises DeviceError."""
+        # Long enough for its clocks to be compared: reading one is off by milliseconds.
+        frames = max(frames, math.ceil(LATENCY_RUN_S / self._bundle.prediction.latency_s))
         self._tell(f"latency: {frames} single frames")
         if self._bundle.source == self._bundle.sink and len(self._bundle.boards) > 1:
             return  # a ring: the source is its own sink, and no signal tells when the frame is back
@@ -206,7 +211,11 @@ class McuMeasurement:
         """Whether no guest's clock has drifted between the two."""
         if not self._deployment.lab.emulated:
             return True
-        return all(abs(self.drift(name, a, b)) <= MAX_DRIFT for name in self._deployment.boards)
+        return all(self._keeps_to_the_wall(name, a, b) for name in self._deployment.boards)
+
+    def _keeps_to_the_wall(self, board: str, a: Look, b: Look) -> bool:
+        wall_s = b.clocks[board][1] - a.clocks[board][1]
+        return abs(self.drift(board, a, b)) * wall_s <= MAX_DRIFT * wall_s + CLOCK_READING_S
 
     def _valid(self) -> int:
         return sum(self.is_valid(a, b) for a, b in pairwise(self._looks))
@@ -271,15 +280,19 @@ class McuMeasurement:
 
 
 def _clock(board: SerialMcu, phase: str) -> tuple[float, float]:
-    """The board's clock and the host's, from the quickest of a few pings."""
+    """The board's clock and the host's, from the quickest of a few pings.
+
+    A board that sends looks at its line only between two PARTs, and then answers at once: its time is that of the
+    answer's coming, not of the middle between question and answer.
+    """
     best: tuple[float, float, float] | None = None
     with board.phase(phase):
         for _ in range(CLOCK_PINGS):
             begin = time.monotonic()
             guest_s = board.client.ping() * 1e-9
-            took = time.monotonic() - begin
-            if best is None or took < best[0]:
-                best = (took, guest_s, begin + took / 2)
+            end = time.monotonic()
+            if best is None or end - begin < best[0]:
+                best = (end - begin, guest_s, end)
     assert best is not None
     return best[1], best[2]
 

@@ -59,7 +59,7 @@ def test_measurement_is_by_the_boards_clocks(lab: Lab, tmp_path: Path) -> None:
     assert all(w.frames >= 3 for w in found.windows)
     assert found.emulated
     assert set(found.environment["largest_drift"]) == {"head", "middle", "tail"}
-    assert found.latency.count == 3 if found.latency is not None else found.void_windows >= 2
+    assert found.latency.count >= 3 if found.latency is not None else found.void_windows >= 2
     stages = {stage.processor: stage.compute_s for stage in found.stages}
     assert set(stages) == {"head/m4", "tail/m4"}
     assert all(0 < seconds < 0.1 for seconds in stages.values())  # by guests' clocks, which count instructions
