@@ -134,7 +134,7 @@ def firmware_limits(board: Board) -> FirmwareLimits:
     if firmware is None or board.flash_bytes is None:
         raise ValueError(f"board {board.name!r} ({board.model}) has no firmware of ours: give it a key `firmware:`")
     slot = (board.flash_bytes - firmware.area_bytes) // firmware.sector_bytes * firmware.sector_bytes
-    if slot <= 0:
+    if slot < 0:
         raise ValueError(
             f"board {board.name!r}: {board.flash_bytes} B of flash; the firmware keeps {firmware.area_bytes}"
         )

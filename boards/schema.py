@@ -175,6 +175,11 @@ class BoardSpec(_Spec):
             raise UnitError("weights_in is flash", expected="a `flash:` size", got="none")
         if self.firmware and (self.runtime != "edgecut-mcu" or self.flash is None):
             raise UnitError("a firmware of ours", expected="runtime edgecut-mcu and a `flash:` size", got=self.runtime)
+        if self.firmware and self.flash is not None:
+            kept = load_runtime("edgecut-mcu").firmware[self.firmware]
+            if self.flash < kept.area_bytes + kept.sector_bytes:
+                expected = f"{kept.area_bytes} B for the firmware and {kept.sector_bytes} B or more for a model"
+                raise UnitError("too little flash for a firmware of ours", expected=expected, got=f"{self.flash} B")
         if self.firmware and self.runtime_ram:
             raise UnitError("a firmware of ours and runtime_ram", expected="one of them: the build's own figures count",
                             got="both")  # fmt: skip

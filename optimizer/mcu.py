@@ -27,6 +27,8 @@ __all__ = [
     "small_processors",
     "usable_ram_bytes",
     "with_code",
+    "with_flash",
+    "with_ram",
     "working_precision",
 ]
 
@@ -146,6 +148,17 @@ def slot_bytes(board: Board) -> int | None:
 def usable_ram_bytes(board: Board) -> int:
     """RAM of a board but for what the layout of our firmware loses to alignment."""
     return board.ram_bytes - (load_runtime(MCU_RUNTIME).firmware[board.firmware].gap_bytes if board.firmware else 0)
+
+
+def with_ram(board: Board, usable_bytes: int) -> Board:
+    """The board with so much RAM that plans may use."""
+    return replace(board, ram_bytes=usable_bytes + board.ram_bytes - usable_ram_bytes(board))
+
+
+def with_flash(board: Board, usable_bytes: int) -> Board:
+    """The board with so much flash that plans may use, in whole sectors where our firmware keeps a slot."""
+    kept = load_runtime(MCU_RUNTIME).firmware[board.firmware].area_bytes if board.firmware else 0
+    return replace(board, flash_bytes=usable_bytes + kept)
 
 
 def with_code(graph: Graph, system: System) -> Graph:

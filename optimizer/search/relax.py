@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from boards.board import Board
+from optimizer.mcu import with_flash, with_ram
 from optimizer.problem import Limits, Problem
 
 __all__ = ["Item", "limit_items", "with_memory", "without"]
@@ -96,7 +97,7 @@ def with_memory(problem: Problem, item: Item, size_bytes: float) -> Problem:
     def changed(board: Board) -> Board:
         if board.name != item.subject:
             return board
-        return replace(board, ram_bytes=size) if item.kind == "RAM" else replace(board, flash_bytes=size)
+        return with_ram(board, size) if item.kind == "RAM" else with_flash(board, size)
 
     limits, system = problem.limits, problem.system
     ram = {b: n for b, n in limits.max_ram_bytes.items() if (item.kind, item.subject) != ("RAM", b)}

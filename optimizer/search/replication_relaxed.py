@@ -80,7 +80,7 @@ def _board(problem: Problem, board: Board, members: dict[str, tuple[ProcessorRef
     """The board with room for weights only, as much as the smallest of its set has."""
     group = _set_of(board, members)
     room = min(_room(problem, b) for b in [board, *(ref.board for ref in group)])
-    return replace(board, ram_bytes=_ROOM, flash_bytes=room, weights_in="flash", runtime_ram_bytes=0)
+    return replace(board, firmware="", ram_bytes=_ROOM, flash_bytes=room, weights_in="flash", runtime_ram_bytes=0)
 
 
 def _room(problem: Problem, board: Board) -> int:

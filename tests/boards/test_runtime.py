@@ -50,7 +50,16 @@ def test_a_board_without_our_firmware_has_no_limits_to_build_with() -> None:
         firmware_limits(load_board("nrf52840-dk"))
     board = load_system("mcu-emulated").board("head")
     with pytest.raises(ValueError, match="the firmware keeps 65536"):
-        firmware_limits(replace(board, flash_bytes=65536))
+        firmware_limits(replace(board, flash_bytes=65535))
+
+
+def test_flash_without_room_for_a_model_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    file.write_text(
+        "schema: edgecut/system/1\nname: one\nboards:\n  a: {use: mps2-an386, flash: 65KiB}\nsource: a\nsink: a\n"
+    )
+    with pytest.raises(DescriptionError, match="65536 B for the firmware and 4096 B or more"):
+        read_system(file)
 
 
 def test_an_unknown_firmware_is_refused_with_those_that_exist(tmp_path: Path) -> None:
