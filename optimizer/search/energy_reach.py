@@ -44,8 +44,8 @@ def energy_by_downsets(pool: Pool, period_s: float, spend: Spend, gap: float = 0
     """Joules that every plan needs at least; better plans that it meets go into the pool.
 
     ``period_s`` is proven: no plan has a shorter period. ``gap``: plans must be better by this share to be looked for.
-    None where the downsets or the sets of boards are too many,
-    boards are alike, a link occupies processors, or there is no plan at all.
+    None where the downsets or the sets of boards are too many, boards are alike, a link occupies processors, or there
+    is no plan at all.
     """
     problem = pool.problem
     if math.isinf(period_s) or problem.non_contiguous or not _applies(problem):
