@@ -25,7 +25,8 @@ __all__ = ["Reference", "coarse_chain", "hypervolume", "reference"]
 Floats = npt.NDArray[np.float64]
 _MOST_OPEN = 1e-3
 """Of the volume: what a reference may leave open."""
-_LABELS_S = 90.0
+_LABELS_S, _MOST_LABELS = 300.0, 1_000_000
+"""Seldom more than the labels take: a minute where nothing else runs."""
 _BOXES_S = 60.0
 
 
@@ -88,7 +89,7 @@ def reference(problem: Problem, objectives: tuple[str, ...]) -> Reference:
         return _reference(pool, begin, 0.0, "all cuts")
     seed_front(pool, time.monotonic() + _LABELS_S)
     until = time.monotonic() + _LABELS_S
-    labels = label_front(pool, until, budget=_budget(until), seeded=True)
+    labels = label_front(pool, until, max_labels=_MOST_LABELS, budget=_budget(until), seeded=True)
     if labels is not None:
         found = _reference(pool, begin, 0.0, "label-DP")
         found = replace(found, open_share=found.share([*found.points, *labels.open]) - 1)

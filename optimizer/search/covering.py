@@ -11,8 +11,10 @@ __all__ = ["covering_order", "minimal_rows"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_SAMPLES = 2048
+_SAMPLES = 16384
 """Points at which volume is counted, evenly spread."""
+_SMALL, _LEAST = 1e-12, 1e-100
+"""Spans of so little, of the figures or at all, count as none."""
 _MARGIN = 0.1
 """By this share of the span the box goes beyond the worst figures of the front."""
 
@@ -25,7 +27,7 @@ def covering_order(points: Floats, known: Floats) -> list[int]:
     whole = np.vstack([points, known])
     front = whole[minimal_rows(whole)]
     low, high = front.min(axis=0), front.max(axis=0)
-    span = np.where(high > low, (high - low) * (1 + _MARGIN), 1.0)
+    span = np.where(high - low > _SMALL * np.abs(high) + _LEAST, (high - low) * (1 + _MARGIN), 1.0)
     samples = _even_points(points.shape[1])
     covers = _covered(((points - low) / span), samples)
     open_samples = ~_covered((known - low) / span, samples).any(axis=0)
