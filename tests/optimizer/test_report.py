@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -220,13 +219,10 @@ def test_lone_surrogates_and_nul_are_replaced() -> None:
     assert "\0" not in html
 
 
-def test_report_of_five_hundred_operators_is_small_and_quick() -> None:
+def test_report_of_five_hundred_operators_is_small() -> None:
     data = sample(62, boards=("a", "b", "c", "d"))
     assert len(data.graph.operators) >= 500
-    render_report(sample(1))  # compile the template: once a process
-    begin = time.process_time()
     html = render_report(data)
-    assert time.process_time() - begin < 1.5
     assert len(html.encode()) < 6_000_000
 
 

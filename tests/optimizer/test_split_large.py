@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from pathlib import Path
 
 import onnx
@@ -59,9 +58,6 @@ def large(tmp_path: Path) -> Graph:
 def test_loading_sizes_the_weights_only(large: Graph) -> None:
     assert large.parameters == ROWS * WIDTH + WIDTH * 8
     assert large.parameters_bytes > 2**31
-    start = time.perf_counter()
-    load_graph(large.source)
-    assert time.perf_counter() - start < 1.0
 
 
 def test_splitting_links_instead_of_copying(large: Graph, tmp_path: Path) -> None:
