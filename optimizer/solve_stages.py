@@ -138,6 +138,8 @@ class Run:
             return
         if self.objectives == ("throughput",):
             return  # prove_period is quicker
+        if self.options.gap and self.pool.feasible():
+            return  # the ends are asked for, not what lies between
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
         budget = self._budget(0.3 * self._left())
         found = label_front(self.pool, until, max_labels=labels, budget=budget, seeded=self.starts_well)
