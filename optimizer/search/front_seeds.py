@@ -49,6 +49,8 @@ def seed_front(pool: Pool, deadline: float) -> None:
         return
     made, looked_near = 0, set[bytes]()
     for number, (cuts, labels_a_cut) in enumerate(_rounds(pool, looked_near)):
+        if time.monotonic() > deadline:
+            return
         if two:
             score_promising(pool, best_cuts(pool, cuts))
         else:
@@ -60,7 +62,7 @@ def seed_front(pool: Pool, deadline: float) -> None:
         front = [key_of(a) for a in _front(pool)]
         new = sum(key not in looked_near for key in front)
         settled = number >= len(_COARSE) and new <= _FEW_NEW * len(front)
-        if settled or made > _MOST_LABELS or time.monotonic() > deadline:
+        if settled or made > _MOST_LABELS:
             return
 
 

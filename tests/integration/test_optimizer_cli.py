@@ -136,7 +136,7 @@ def interrupted(stage: str, *arguments: str) -> subprocess.CompletedProcess[str]
     """Ctrl-C once the progress shows the stage."""
     process = subprocess.Popen(
         [*COMMAND, "solve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, errors="replace",
-        env={**os.environ, "FORCE_COLOR": "1"},  # then there is progress without a terminal
+        env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"},  # then there is progress without a terminal
     )  # fmt: skip
     assert process.stderr is not None
     shown = ""
