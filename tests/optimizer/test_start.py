@@ -33,6 +33,8 @@ from tests.optimizer.test_type_dp import chain_problem
 
 SEEDS = st.integers(0, 10**6)
 KINDS = ("mesh", "line", "switch", "shared", "polled")
+PLAIN = KINDS[:-1]
+"""Where the schedule that a plan gets is its best: with rendezvous the best that brute force sees bounds nothing."""
 
 
 def brute_force(problem: Problem) -> Pool:
@@ -73,7 +75,7 @@ def as_loaded(problem: Problem, truth: Pool) -> LoadedPlan:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(KINDS), share=st.sampled_from([0.0, 0.1, 0.5]))
+@given(seed=SEEDS, kind=st.sampled_from(PLAIN), share=st.sampled_from([0.0, 0.1, 0.5]))
 def test_a_bound_carried_over_to_other_costs_holds(seed: int, kind: str, share: float) -> None:
     then = random_problem(seed, n=5, k=2, kind=kind)
     now = changed_costs(then, random.Random(seed), share)
@@ -87,7 +89,7 @@ def test_a_bound_carried_over_to_other_costs_holds(seed: int, kind: str, share: 
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(KINDS[:1] + KINDS[2:]))
+@given(seed=SEEDS, kind=st.sampled_from(PLAIN[:1] + PLAIN[2:]))
 def test_a_bound_carried_over_to_fewer_boards_holds(seed: int, kind: str) -> None:
     then = random_problem(seed, n=4, k=3, kind=kind)
     lost = next(b.name for b in then.system.boards if b.name not in (then.system.source, then.system.sink))
