@@ -69,7 +69,7 @@ def searched(problem: Problem) -> tuple[Pool, float]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(KINDS), processors=st.sampled_from([(2, 1), (1, 2), (2, 2), (3, 1)]))
+@given(seed=SEEDS, kind=st.sampled_from(KINDS), processors=st.sampled_from([(2, 1), (1, 2), (2, 2)]))
 def test_no_plan_is_better_than_the_bound(seed: int, kind: str, processors: tuple[int, ...]) -> None:
     problem = problem_of(seed, processors, kind, 4)
     pool, bound = searched(problem)
