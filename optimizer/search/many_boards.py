@@ -57,7 +57,7 @@ def prove_period(pool: Pool, budget: Budget, known: Bound | None = None) -> Boun
         value, method = known.value, known.method
     if is_chain(problem):
         value, complete, method = _Bisection(pool, Chain(problem), budget, value).run()
-    if _counts_boards(problem) and (not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP)):
+    if not complete or pool.best_value("throughput") > value * (1 + PROVEN_GAP):
         search = LatticeSearch(pool, budget, value)
         found = search.run()
         if found is not None and (found[0] > value or found[1]):
@@ -80,14 +80,7 @@ def is_proven_bound(problem: Problem, bound_s: float, budget: Budget) -> bool:
             table = TypeReach(chain.counts, chain.max_stages)
             if table.stages(chain.windows(bound_s, chain.memory_windows())) is None:
                 return True
-    if not _counts_boards(problem):
-        return False
     return LatticeSearch(Pool(problem, ("throughput",)), budget, 0.0).proves_impossible(bound_s)
-
-
-def _counts_boards(problem: Problem) -> bool:
-    """Whether the pass over downsets bounds the period: not where a board has three processors or more."""
-    return all(len(board.processors) <= 2 for board in problem.system.boards)
 
 
 Ask = Callable[[float], tuple[bool, list[Stage] | None]]

@@ -314,10 +314,15 @@ class SegmentLoads:
         return np.asarray(load + flows[:, some] @ gain[some, kind]) if len(some) else np.asarray(load)
 
     def needed(self, period_s: float) -> list[int]:
-        """Types that must run something: the source or the sink whose link would be busy for longer by itself."""
+        """Types that must run something: the source or the sink whose link would be busy for longer by itself.
+
+        Of a board of three processors and more any one would do, so that none of its types must.
+        """
         rows = [row for row in self.rows[1:] if row.limit is None]
         idle = np.max([row.constant for row in (*rows, *self._board_rows)], axis=0, initial=0.0)
-        return np.flatnonzero(idle > period_s * (1 + _SLACK)).tolist()
+        board_of = self.problem.tables.board_of
+        few = np.bincount(board_of)[board_of[self.first]] <= 2
+        return np.flatnonzero(few & (idle > period_s * (1 + _SLACK))).tolist()
 
 
 def _places(problem: Problem) -> list[object]:

@@ -218,8 +218,9 @@ class VisitLabels:
 
     def _keep_best(self, start: int, made: Mapping[tuple[int, ...], list[_Rows]]) -> None:
         for kinds, blocks in made.items():
-            best = self._best(kinds, _Rows.joined(blocks))
-            if len(best.end):
+            rows = _Rows.joined(blocks)
+            if len(rows.end):
+                best = self._best(kinds, rows)
                 self.stocks.setdefault(kinds, _Stock(len(self.whole))).put(start, len(self.log), best)
                 self.log += zip(best.visit.tolist(), best.end.tolist(), best.behind.tolist(), strict=True)
         if len(self.log) > _MAX_LABELS:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.costs import BoundaryCost, CostTable, OperatorCost
@@ -69,7 +69,9 @@ def searched(problem: Problem) -> tuple[Pool, float]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(KINDS), processors=st.sampled_from([(2, 1), (1, 2), (2, 2)]))
+@given(seed=SEEDS, kind=st.sampled_from(KINDS), processors=st.sampled_from([(2, 1), (1, 2), (2, 2), (3, 1)]))
+@example(seed=869, kind="switch", processors=(3, 1))  # one processor of the source need run something, not all three
+@example(seed=379958, kind="switch", processors=(1, 2))  # no start of a board of two keeps the period
 def test_no_plan_is_better_than_the_bound(seed: int, kind: str, processors: tuple[int, ...]) -> None:
     problem = problem_of(seed, processors, kind, 4)
     pool, bound = searched(problem)
