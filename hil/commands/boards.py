@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hil.commands.options import json_option, lab_option
+from hil.commands.options import json_option, lab_option, output_file_option
 
 __all__ = ["agent", "agent_bundle", "discover", "emulate"]
 
@@ -57,14 +57,7 @@ def agent(arguments: tuple[str, ...]) -> int:
 
 
 @click.command("agent-bundle")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("agent.pyz"),
-    show_default=True,
-    help="File to write.",
-)
+@output_file_option("File to write.", "agent.pyz")
 def agent_bundle(output: Path) -> None:
     """Write the agent as one file, for boards with only Python, numpy and onnxruntime.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hil.commands.options import json_option, lab_option
+from hil.commands.options import json_option, lab_option, output_file_option, output_folder_option, quick_or_full_option
 
 __all__ = ["demo", "demo_mcu", "flash_command", "measure", "profile", "run_command"]
 
@@ -15,14 +15,7 @@ __all__ = ["demo", "demo_mcu", "flash_command", "measure", "profile", "run_comma
 @click.command()
 @click.argument("model")
 @lab_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("costs.json"),
-    show_default=True,
-    help="Cost table to write.",
-)
+@output_file_option("Cost table to write.", "costs.json")
 @click.option("--runs", type=click.IntRange(3, 1000), default=20, show_default=True, help="Runs of each model.")
 @click.option(
     "--ort-level",
@@ -92,14 +85,7 @@ def flash_command(plan: Path, lab_path: Path, base: bool, as_json: bool) -> None
     required=True,
     help=".npz with one array a model input, by its name; a leading axis of frames may be added.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("out.npz"),
-    show_default=True,
-    help=".npz to write, one array a model output.",
-)
+@output_file_option(".npz to write, one array a model output.", "out.npz")
 def run_command(plan: Path, lab_path: Path, input_path: Path, output: Path) -> None:
     """Run PLAN on the lab's boards with your input and bring the outputs back.
 
@@ -121,12 +107,7 @@ def run_command(plan: Path, lab_path: Path, input_path: Path, output: Path) -> N
 @click.option("--windows", type=click.IntRange(6, 1000), help="Number of windows (at least 6).")
 @click.option("--window-s", type=click.FloatRange(0.1, 3600), help="Length of a window, seconds.")
 @click.option("--latency-frames", type=click.IntRange(1), help="Frames sent one at a time for latency.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the measurement as JSON.",
-)
+@output_file_option("Write the measurement as JSON.")
 @json_option
 def measure(
     plan: Path,
@@ -152,15 +133,8 @@ def measure(
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("demo-output"),
-    show_default=True,
-    help="Folder for the report and the JSON files.",
-)
-@click.option("--quick/--full", default=True, show_default=True, help="6 windows of 2 s, or longer ones.")
+@output_folder_option("Folder for the report and the JSON files.", "demo-output")
+@quick_or_full_option
 def demo(output: Path, quick: bool) -> None:
     """Split EfficientNet-B0 over two emulated boards by a proven plan, run it, measure it.
 
@@ -173,15 +147,8 @@ def demo(output: Path, quick: bool) -> None:
 
 
 @click.command("demo-mcu")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("demo-mcu-output"),
-    show_default=True,
-    help="Folder for the reports and the JSON files.",
-)
-@click.option("--quick/--full", default=True, show_default=True, help="6 windows of 2 s, or longer ones.")
+@output_folder_option("Folder for the reports and the JSON files.", "demo-mcu-output")
+@quick_or_full_option
 @click.option(
     "--model", "models", multiple=True, help="Networks to take (default: one small, one larger than a board)."
 )

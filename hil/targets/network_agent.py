@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from firmware_interface import messages as m
@@ -32,6 +30,7 @@ from hil.errors import (
     WrongKeyError,
 )
 from hil.lab_types import LabTarget
+from hil.targets.session import Session
 from hil.targets.target import Beside, BesideModel, Identity, LinkProbe, ModelProfile, ModelTimes
 
 __all__ = ["NetworkAgent"]
@@ -42,16 +41,15 @@ FILE_TIMEOUT_S = 60.0  # for each step of a file: a chunk of 1 MiB, or the hash 
 LOAD_TIMEOUT_S = 120.0  # ONNX Runtime optimises a large model for tens of seconds on a small board
 
 
-class NetworkAgent:
-    """A board behind an agent. Connects on construction; see `hil.targets.target.Target`."""
+class NetworkAgent(Session[Client]):
+    """A board behind an agent, which frees everything at the end; see `hil.targets.target.Target`."""
 
     def __init__(self, target: LabTarget, key: bytes) -> None:
         """Raises ConnectError, WrongKeyError, WrongBoardError, DeviceTimeoutError."""
-        self.name = target.name
+        super().__init__(target.name)
         self.address = (target.host, target.port)
         self._key = key
-        self._client: Client | None = None
-        with self._phase("connect"):
+        with self.phase("connect"):
             self._client = Client(target.host, target.port, key, board=target.name)
         if self._client.board != self.name:
             self.close()
@@ -60,19 +58,6 @@ class NetworkAgent:
                 phase="connect",
                 board=self.name,
             )
-
-    def __enter__(self) -> NetworkAgent:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Say goodbye; the board frees everything. Never raises."""
-        if self._client is not None:
-            self._client.close()
 
     # Facts and files
 
@@ -88,14 +73,13 @@ class NetworkAgent:
 
     def put_file(self, path: Path) -> str:
         """Bring a file to the board unless it is there; its hash, read back."""
-        with self._phase("push files"):
-            return self._open_client().put_file(path, timeout_s=FILE_TIMEOUT_S).hex()
+        with self.phase("push files"):
+            return self.client.put_file(path, timeout_s=FILE_TIMEOUT_S).hex()
 
     def fetch_file(self, sha256: str, size_bytes: int) -> bytes:
         """Read a file of the board back."""
-        with self._phase("fetch files"):
-            client = self._open_client()
-            return client.fetch_file(bytes.fromhex(sha256), size_bytes, timeout_s=FILE_TIMEOUT_S)
+        with self.phase("fetch files"):
+            return self.client.fetch_file(bytes.fromhex(sha256), size_bytes, timeout_s=FILE_TIMEOUT_S)
 
     # Measurements without a deployment
 
@@ -219,7 +203,7 @@ class NetworkAgent:
     def open_stream(self, purpose: m.Purpose, deployment_id: str) -> Connection:
         """A connection that brings run inputs to the source, or outputs from the sink."""
         phase = f"open {purpose.name.lower()} stream"
-        with self._phase(phase):
+        with self.phase(phase):
             connection = connect(*self.address, CALL_TIMEOUT_S)
             try:
                 subject = f"{purpose.name.lower()} {deployment_id}"
@@ -236,20 +220,8 @@ class NetworkAgent:
     # The common part
 
     def _call(self, phase: str, request: Any, expect: type[M], timeout_s: float = CALL_TIMEOUT_S) -> M:
-        with self._phase(phase):
-            return self._open_client().call(request, expect, timeout_s=timeout_s)
-
-    def _open_client(self) -> Client:
-        if self._client is None:
-            raise ConnectionLostError("not connected")
-        return self._client
-
-    @contextmanager
-    def _phase(self, phase: str) -> Iterator[None]:
-        try:
-            yield
-        except WireError as error:
-            raise self._device_error(error, phase) from error
+        with self.phase(phase):
+            return self.client.call(request, expect, timeout_s=timeout_s)
 
     def _device_error(self, error: WireError, phase: str) -> DeviceError:
         last = self._client.last_received if self._client is not None else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from collections.abc import Callable
 
 from firmware_interface.board_client import BoardClient, Written
 from firmware_interface.board_messages import BoardIdentity, BoardStatistics, Memory
@@ -26,6 +24,7 @@ from hil.errors import (
     WrongBoardError,
 )
 from hil.lab_types import LabTarget, SerialLine
+from hil.targets.session import Session
 from hil.targets.target import Identity
 
 __all__ = ["SerialMcu"]
@@ -33,16 +32,18 @@ __all__ = ["SerialMcu"]
 CONNECT_TIMEOUT_S = 20.0  # an emulator that has just been started on a busy machine
 
 
-class SerialMcu:
-    """A session with a microcontroller board; opened on construction. Every call raises DeviceError on failure."""
+class SerialMcu(Session[BoardClient]):
+    """A session with a microcontroller board; opened on construction. Every call raises DeviceError on failure.
+
+    Closing it closes the line: what runs goes on until somebody else attaches.
+    """
 
     def __init__(self, target: LabTarget, key: bytes = b"", *, lease: int = 0) -> None:
         """Raises ConnectError, DeviceTimeoutError, WrongBoardError when the chip's number is another."""
         if target.serial is None:
             raise ValueError(f"target {target.name} has no serial line")
-        self.name = target.name
+        super().__init__(target.name)
         self.line: SerialLine = target.serial
-        self._client: BoardClient | None = None
         with self.phase("connect"):
             self._client = BoardClient.open(
                 self.line.url, self.name, lease=lease, baud=self.line.baud, timeout_s=CONNECT_TIMEOUT_S
@@ -56,26 +57,6 @@ class SerialMcu:
                 board=self.name,
                 hint=f"It is a {found.board}. Compare the ports in the lab file with the boards behind them.",
             )
-
-    def __enter__(self) -> SerialMcu:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the line. Never raises. What runs goes on until somebody else attaches."""
-        if self._client is not None:
-            self._client.close()
-
-    @property
-    def client(self) -> BoardClient:
-        """The session itself: for calls inside `phase`."""
-        if self._client is None:
-            raise ConnectionLostError("not connected")
-        return self._client
 
     @property
     def facts(self) -> BoardIdentity:
@@ -140,14 +121,6 @@ class SerialMcu:
                     board=self.name,
                 )
             return found
-
-    @contextmanager
-    def phase(self, phase: str) -> Iterator[None]:
-        """Turn the wire's errors into the bench's: with phase, board and the last bytes that came."""
-        try:
-            yield
-        except WireError as error:
-            raise self._device_error(error, phase) from error
 
     def _device_error(self, error: WireError, phase: str) -> DeviceError:
         where = {"phase": phase, "board": self.name}
