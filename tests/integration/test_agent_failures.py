@@ -91,7 +91,7 @@ def test_after_the_controller_vanishes_the_boards_are_free_again(bench: Lab, tmp
         deployment.start(Mode.MEASURE, 0)
         wait_for(lambda: deployment.statistics("test")["c"]["sink"]["frames"] > 0, "no frame arrives")
         for board in deployment.boards.values():
-            board._open_client().connection.close()  # no goodbye: as if the host had died
+            board.client.connection.close()  # no goodbye: as if the host had died
     wait_idle(bench)
     frames = frames_for(skip_over_relay(), 10)
     outputs = run(tmp_path / "bundle", bench, {"x": frames})
