@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from firmware_interface.compiler_emit import Emitter, window_of
 from firmware_interface.compiler_graph import Constant, Step
+from firmware_interface.compiler_rows import Lowering, Precision, image_places, rows
 from firmware_interface.compiler_shapes import (
     channel_vector,
     gemm_weights,
@@ -77,17 +78,13 @@ def _convolution(
     groups: int = 1,
     depthwise: bool = False,
 ) -> None:
-    source, target = step.stored()[0], step.output
     shift = emit.weight(np.asarray(bias, "<f4"))
     at = emit.weight(np.asarray(weights, "<f4"))
-    each_in = 4 * window.in_height * window.in_width * window.in_channels
-    each_out = 4 * window.out_height * window.out_width * window.out_channels
-    for image in range(target.tensor.size_bytes // each_out):
+    for place_in, place_out in image_places(step, emit, window):
         emit.emit(
             step,
             ConvF32(
-                window=window, input=emit.place(source) + image * each_in,
-                output=emit.place(target) + image * each_out, weights=at, bias=shift, groups=groups,
+                window=window, input=place_in, output=place_out, weights=at, bias=shift, groups=groups,
                 depthwise=depthwise,
             ),
         )  # fmt: skip
@@ -120,20 +117,11 @@ def _gemm(step: Step, emit: Emitter) -> None:
 
 
 def _pool(step: Step, emit: Emitter, *, average: bool) -> None:
-    source, target = step.stored()[0], step.output
     window, counts_padding, ragged = pool_kernel(step, window_of)
     taps = window.kernel_height * window.kernel_width
     count = taps if average and (counts_padding or not ragged) else 0
-    each_in = 4 * window.in_height * window.in_width * window.in_channels
-    each_out = 4 * window.out_height * window.out_width * window.out_channels
-    for image in range(source.tensor.shape[0]):
-        emit.emit(
-            step,
-            PoolF32(
-                average=average, window=window, input=emit.place(source) + image * each_in,
-                output=emit.place(target) + image * each_out, count=count,
-            ),
-        )  # fmt: skip
+    for place_in, place_out in image_places(step, emit, window):
+        emit.emit(step, PoolF32(average=average, window=window, input=place_in, output=place_out, count=count))
 
 
 def _binary(step: Step, emit: Emitter) -> None:
@@ -192,20 +180,12 @@ def convert(step: Step, emit: Emitter) -> None:
     )  # fmt: skip
 
 
-FLOAT_LOWERINGS: Mapping[str, Callable[[Step, Emitter], None]] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MatMul": _gemm,
-    "AveragePool": lambda step, emit: _pool(step, emit, average=True),
-    "GlobalAveragePool": lambda step, emit: _pool(step, emit, average=True),
-    "ReduceMean": lambda step, emit: _pool(step, emit, average=True),
-    "MaxPool": lambda step, emit: _pool(step, emit, average=False),
-    "GlobalMaxPool": lambda step, emit: _pool(step, emit, average=False),
-    "Softmax": _softmax,
-    "Add": _binary,
-    "Mul": _binary,
-    "Sub": _by_channel,
-    "Div": _by_channel,
-    "BatchNormalization": _by_channel,
+FLOAT_LOWERINGS: Mapping[str, Lowering] = {
+    **rows(
+        Precision(
+            conv=_conv, product=_gemm, pool=_pool, softmax=_softmax, add=_binary, multiply=_binary,
+            by_channel=_by_channel,
+        )
+    ),
     **dict.fromkeys(_UNARY, _unary),
-}
+}  # fmt: skip

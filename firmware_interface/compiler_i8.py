@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from firmware_interface.compiler_emit import Emitter, window_of
 from firmware_interface.compiler_graph import Constant, Step, Stored
+from firmware_interface.compiler_rows import Lowering, Precision, image_places, rows
 from firmware_interface.compiler_shapes import (
     channel_vector,
     gemm_weights,
@@ -86,14 +87,11 @@ def _convolution(
     ).sum(1, dtype=np.int64)  # fmt: skip
     table = emit.weight(channel_table(bias - source.zero * by_channel, (scales / target.scale).tolist()))
     at = emit.weight(weights)
-    each_in = windows.in_height * windows.in_width * windows.in_channels
-    each_out = windows.out_height * windows.out_width * windows.out_channels
-    for image in range(target.tensor.elements // each_out):
+    for place_in, place_out in image_places(step, emit, windows):
         emit.emit(
             step,
             ConvI8(
-                window=windows, input=emit.place(source) + image * each_in,
-                output=emit.place(target) + image * each_out, weights=at, channels=table, groups=groups,
+                window=windows, input=place_in, output=place_out, weights=at, channels=table, groups=groups,
                 input_zero=source.zero, output_zero=target.zero, depthwise=depthwise, **_limits(step),
             ),
         )  # fmt: skip
@@ -135,16 +133,13 @@ def _pool(step: Step, emit: Emitter, *, average: bool) -> None:
         factor = source.scale / target.scale
         divisors = range(1, taps + 1) if ragged and not counts_padding else [taps]
         counts, table = len(divisors), emit.weight(multiplier_table([factor / n for n in divisors]))
-    each_in = window.in_height * window.in_width * window.in_channels
-    each_out = window.out_height * window.out_width * window.out_channels
     same = average or (source.scale, source.zero) == (target.scale, target.zero)
     limits = _limits(step) if same else {}
-    for image in range(source.tensor.shape[0]):
+    for place_in, place_out in image_places(step, emit, window):
         emit.emit(
             step,
             PoolI8(
-                window=window, input=emit.place(source) + image * each_in,
-                output=emit.place(target) + image * each_out, multipliers=table, counts=counts,
+                window=window, input=place_in, output=place_out, multipliers=table, counts=counts,
                 input_zero=source.zero, output_zero=target.zero, **limits,
             ),
         )  # fmt: skip
@@ -280,20 +275,11 @@ def by_channel(step: Step, emit: Emitter) -> None:
     _convolution(step, emit, window, weights=weights, scales=units, bias=bias, groups=channels, depthwise=True)
 
 
-INT8_LOWERINGS: Mapping[str, Callable[[Step, Emitter], None]] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MatMul": _gemm,
-    "AveragePool": lambda step, emit: _pool(step, emit, average=True),
-    "GlobalAveragePool": lambda step, emit: _pool(step, emit, average=True),
-    "ReduceMean": lambda step, emit: _pool(step, emit, average=True),
-    "MaxPool": lambda step, emit: _pool(step, emit, average=False),
-    "GlobalMaxPool": lambda step, emit: _pool(step, emit, average=False),
-    "Softmax": _softmax,
-    "Add": _add,
-    "Mul": _mul,
-    "Sub": by_channel,
-    "Div": by_channel,
-    "BatchNormalization": by_channel,
+INT8_LOWERINGS: Mapping[str, Lowering] = {
+    **rows(
+        Precision(
+            conv=_conv, product=_gemm, pool=_pool, softmax=_softmax, add=_add, multiply=_mul, by_channel=by_channel
+        )
+    ),
     **dict.fromkeys(FUNCTIONS, _function),
 }
