@@ -16,7 +16,7 @@ import numpy.typing as npt
 from firmware_interface.messages import Mode
 from hil.deploy_bundle import companion_files
 from hil.deploy_document import Settings, board_document
-from hil.errors import DeviceError, DeviceLostError, LabError
+from hil.errors import DeviceError, DeviceLostError
 from hil.lab_types import Lab
 from hil.targets import connect_agent
 from hil.targets.network_agent import NetworkAgent
@@ -103,15 +103,7 @@ def deploy(
     Raises LabError, BundleError, DeviceError.
     """
     settings = settings or Settings()
-    missing = [b for b in bundle.boards if b not in lab.targets]
-    if missing:
-        raise LabError(
-            "the plan uses boards that the lab does not have",
-            where=str(lab.path),
-            expected=f"targets {', '.join(bundle.boards)}",
-            got=", ".join(sorted(lab.targets)) or "none",
-            hint=f"Add {', '.join(missing)} to the lab file, or solve for the boards that are there.",
-        )
+    lab.require(bundle.boards)
     with ExitStack() as stack:
         boards: dict[str, NetworkAgent] = {}
         for name in bundle.boards if only is None else only:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from hil.errors import LabError
 
 __all__ = ["FLASHERS", "Flasher", "Lab", "LabLink", "LabTarget", "LabWire", "SerialLine", "Shaping"]
 
@@ -108,6 +110,18 @@ class Lab:
     notes: tuple[str, ...] = ()
     """What the reader of a result should know of this lab: what its emulation leaves out, say."""
     wires: tuple[LabWire, ...] = ()
+
+    def require(self, boards: Sequence[str]) -> None:
+        """Raise LabError unless the lab has all boards that a plan uses."""
+        missing = [name for name in boards if name not in self.targets]
+        if missing:
+            raise LabError(
+                "the plan uses boards that the lab does not have",
+                where=str(self.path),
+                expected=f"targets {', '.join(boards)}",
+                got=", ".join(sorted(self.targets)) or "none",
+                hint=f"Add {', '.join(missing)} to the lab file, or solve for the boards that are there.",
+            )
 
     def wire(self, source: str, target: str) -> LabWire | None:
         """The wire between two boards; None where tensors go through the host."""

@@ -14,7 +14,7 @@ from boards.board import System
 from firmware_interface.board_messages import Memory
 from firmware_interface.compiler import CompiledSegment, SegmentLayout, compile_segment
 from firmware_interface.errors import CompileError
-from hil.errors import BundleError, LabError
+from hil.errors import BundleError
 from hil.lab_types import Lab
 from hil.mcu_routes import board_routes, link_buffer_bytes
 from hil.targets.serial_mcu import SerialMcu
@@ -54,15 +54,7 @@ class BoardImage:
 
 def mcu_boards(bundle: Bundle, lab: Lab) -> list[str]:
     """Names of the bundle's boards that are microcontrollers. Raises LabError for boards that the lab lacks."""
-    missing = [name for name in bundle.boards if name not in lab.targets]
-    if missing:
-        raise LabError(
-            "the plan uses boards that the lab does not have",
-            where=str(lab.path),
-            expected=f"targets {', '.join(bundle.boards)}",
-            got=", ".join(sorted(lab.targets)) or "none",
-            hint=f"Add {', '.join(missing)} to the lab file, or solve for the boards that are there.",
-        )
+    lab.require(bundle.boards)
     return [name for name in bundle.boards if lab.targets[name].serial is not None]
 
 
