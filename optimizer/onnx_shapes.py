@@ -33,6 +33,16 @@ __all__ = ["infer_body_types", "infer_types"]
 _VALUE_ELEMENTS = 4096
 """Largest value that is computed ahead: shapes, axes and indices are far smaller."""
 
+_NOT_EVALUATED = (
+    ArithmeticError,  # Range whose step is zero
+    LookupError,  # Gather beyond the end; Cast to a type that NumPy has not
+    MemoryError,  # a shape that no machine holds, where inference gave none to be warned by
+    RuntimeError,  # its own complaints: a missing attribute, types that differ, no such operator
+    TypeError,  # a form of the operator that it lacks: Unsqueeze with axes as an attribute, say
+    ValueError,  # shapes that do not fit each other
+)
+"""What ONNX's reference implementation is seen to raise where it lacks a case, or the case makes no sense."""
+
 _Values = dict[str, npt.NDArray[np.generic]]
 
 
@@ -98,15 +108,15 @@ def _node_by_node(model: ModelProto, types: dict[str, TensorType], declared: Map
     values: _Values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in model.graph.node:
         outputs = [name for name in node.output if name]
+        if not all(_is_known(types, name) for name in outputs):
+            for name, inferred in _node_types(model, node, types, values).items():
+                if not _is_known(types, name):
+                    types[name] = inferred
+        # After the types: they say which values are too large to be computed.
         found = _values(model, node, types, values)
         values.update(found)
         for name, value in found.items():
             types[name] = TensorType(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        if all(_is_known(types, name) for name in outputs):
-            continue
-        for name, inferred in _node_types(model, node, types, values).items():
-            if not _is_known(types, name):
-                types[name] = inferred
         for name in outputs:
             if not _is_known(types, name) and name in declared:
                 types[name] = _tensor_type(declared[name].type)
@@ -176,9 +186,10 @@ def _evaluate(model: ModelProto, node: NodeProto, values: _Values) -> _Values:
 
     opsets = {o.domain: o.version for o in model.opset_import}
     try:
-        results = ReferenceEvaluator(node, opsets=opsets).run(None, {n: values[n] for n in node_uses(node)})
-    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        return {}  # the reference implementation lacks this case: its type may still be inferred
+        with np.errstate(all="ignore"):  # a division by zero in somebody's file is no news for who plans it
+            results = ReferenceEvaluator(node, opsets=opsets).run(None, {n: values[n] for n in node_uses(node)})
+    except _NOT_EVALUATED:
+        return {}  # its type may still be inferred
     found = {n: np.asarray(r) for n, r in zip(node.output, results, strict=False) if n}
     return {n: v for n, v in found.items() if v.size <= _VALUE_ELEMENTS and v.dtype != object}
 

@@ -9,6 +9,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from optimizer.onnx_model import load_graph
+from optimizer.onnx_shapes import infer_types
 from tests.optimizer.onnx_builders import (
     constant,
     make_model,
@@ -263,3 +264,32 @@ def test_elementwise_operators_name_an_input_they_may_overwrite(tmp_path: Path) 
         "not elementwise": None,
         "end": "e",
     }
+
+
+@pytest.mark.parametrize(
+    ("op_type", "opset", "values"),
+    [
+        ("Range", 17, (0, 5, 0)),
+        ("Gather", 17, ([1, 2], [5])),
+        ("Expand", 17, ([1], [10**14])),
+        ("Expand", 17, ([1, 2, 3], [2, 2])),
+        ("Pad", 17, ([1, 2], [1])),
+        ("MatMul", 17, ([1, 2], [1, 2, 3])),
+        ("Slice", 9, ([1, 2],)),
+        ("Div", 17, ([1], [0])),
+        ("Mod", 17, ([1], [0])),
+    ],
+)
+def test_a_constant_that_cannot_be_computed_is_left_open(op_type: str, opset: int, values: tuple[object, ...]) -> None:
+    names = [f"c{i}" for i in range(len(values))]
+    model = make_model(
+        [node(op_type, names, ["odd"]), node("Unknown", ["x"], ["open"], domain="nowhere"), node("Relu", ["x"], ["y"])],
+        [tensor("x", 1, 3)],
+        [tensor("y", 1, 3)],
+        [constant(name, value) for name, value in zip(names, values, strict=True)],
+        opset=opset,
+        domains={"nowhere": 1},
+    )
+    types = infer_types(model)
+    assert types["y"].shape == (1, 3)
+    assert "open" not in types or types["open"].shape is None
