@@ -26,7 +26,7 @@ demo-mcu: $(STAMP)  ## split networks over three emulated Cortex-M4 boards, flas
 	@$(BIN)/hil demo-mcu -o demo-mcu-output
 
 test: $(STAMP)  ## run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests
 
 lint: $(STAMP)  ## style, format, types, import rules
 	@$(BIN)/ruff check .

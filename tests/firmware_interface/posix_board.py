@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,7 @@ from types import TracebackType
 from firmware_interface.board_client import BoardClient
 from firmware_interface.board_line import BoardLine
 from firmware_interface.errors import ConnectionLostError, WireError
-from firmware_interface.firmware_build import FIRMWARE_SOURCE
+from firmware_interface.firmware_build import FIRMWARE_SOURCE, run_make
 from firmware_interface.image import ImageTensor, build_image, copy_record
 from firmware_interface.serial_port import Port, open_port
 from tests.needs import needs_program
@@ -24,14 +23,10 @@ BUILD = ROOT / "build" / "firmware"
 
 
 def build(*targets: str) -> Path:
-    """Build targets of the firmware's Makefile; the folder that holds them."""
+    """Build targets of the firmware's Makefile; the folder that holds them. Processes wait for each other."""
     needs_program("make", "apt-get install make")
     needs_program("cc", "apt-get install gcc libc6-dev")
-    done = subprocess.run(
-        ["make", "-C", FIRMWARE, f"BUILD={BUILD}", f"PYTHON={sys.executable}", *targets],
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"make {targets}:\n{done.stdout}\n{done.stderr}"
+    run_make(BUILD, "posix", targets)
     return BUILD
 
 

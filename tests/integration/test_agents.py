@@ -32,7 +32,7 @@ from tests.hil.bench_samples import (
 )
 from tests.waiting import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 SAMPLES: dict[str, Callable[[], Sample]] = {
     "chain": chain,

@@ -24,7 +24,7 @@ from hil.targets import connect_target
 from tests.needs import needs_root
 from tests.waiting import PATIENCE_S, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

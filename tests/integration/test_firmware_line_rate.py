@@ -12,7 +12,7 @@ from firmware_interface.board_line import BoardLine
 from firmware_interface.paced_port import PacedPort
 from tests.firmware_interface.posix_board import PosixBoard, build, copying_image
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 ADDED = 1.025
 """What frames and acknowledgements may add: less than one chunk that is sent twice."""
 TRIES = 5

@@ -30,7 +30,7 @@ from tests.waiting import wait_for
 MODEL = "zoo:tiny_digits_int8"
 FRAMES = 5
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hil.measure import measure, random_stimuli
 from hil.run import run
 from tests.hil.mcu_bench import bundle_of, expected_outputs, played
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
 MODEL = "zoo:tiny_digits_int8"
 FRAMES = 6

@@ -20,7 +20,7 @@ from optimizer.split import split_plan
 from tests.optimizer.onnx_builders import make_model, node, save, tensor, weight
 from tests.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 FRAMES = 12
 CHANNELS, PIXELS = 8, 16

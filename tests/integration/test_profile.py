@@ -21,7 +21,7 @@ from optimizer.onnx_model import load_graph
 from optimizer.problem import Problem
 from tests.optimizer.onnx_builders import make_model, node, save, tensor, weight
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
