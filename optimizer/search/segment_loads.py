@@ -169,7 +169,10 @@ class SegmentLoads:
         tables = self.problem.tables
         work, out, come = self._empty_row(), self._empty_row(), self._empty_row()
         work.prefix += self.lattice.member @ tables.time_s[:, self.first]
-        work.constant += tables.segment_s[self.first]
+        self._segment_s = tables.segment_s[self.first]
+        work.constant += self._segment_s
+        self._own_s: Floats = np.empty((len(self.first), len(self.lattice.member)))
+        """(k, m) of the operators and of the results made, which no other part of the row takes back."""
         least = tables.tensor_bytes.min(axis=1).astype(np.float64)
         for kind, (away, here) in enumerate(self.ports):
             q = self.first[kind]
@@ -181,6 +184,7 @@ class SegmentLoads:
             into = per_byte * least + (0.0 if at_source else here.work_s)
             self._add_term(work, kind, True, into * self.inputs)
             work.prefix[:, kind] += self._made(per_byte * own)
+            self._own_s[kind] = work.prefix[:, kind]
             if self.shared[kind]:
                 continue
             self._leaves(work, kind, away.held_s)
@@ -303,8 +307,8 @@ class SegmentLoads:
 
     def work_s(self, kind: int, starts: Ints, ends: Ints) -> Floats:
         """Least seconds of segments' own operators on a type; inf where one of them may not run there."""
-        work, barred = self._columns[id(self.rows[0])][kind], self._barred[kind]
-        seconds = (1 - _SLACK) * work[ends] - work[starts] + self.rows[0].constant[kind]
+        work, barred = self._own_s[kind], self._barred[kind]
+        seconds = (1 - _SLACK) * work[ends] - work[starts] + self._segment_s[kind]
         return np.where(barred[ends] > barred[starts], np.inf, seconds) if barred[-1] else np.asarray(seconds)
 
     def _load(self, row: _Row, gain: Floats, kind: int, end: int, starts: Ints, flows: Floats) -> Floats:

@@ -72,6 +72,7 @@ def searched(problem: Problem) -> tuple[Pool, float]:
 @given(seed=SEEDS, kind=st.sampled_from(KINDS), processors=st.sampled_from([(2, 1), (1, 2), (2, 2), (3, 1)]))
 @example(seed=869, kind="switch", processors=(3, 1))  # one processor of the source need run something, not all three
 @example(seed=379958, kind="switch", processors=(1, 2))  # no start of a board of two keeps the period
+@example(seed=871922, kind="polled", processors=(1, 2))  # the source runs what its inputs would else cross a link for
 def test_no_plan_is_better_than_the_bound(seed: int, kind: str, processors: tuple[int, ...]) -> None:
     problem = problem_of(seed, processors, kind, 4)
     pool, bound = searched(problem)
