@@ -35,7 +35,8 @@ _LEAST = 1e-3
 """What a logarithmic axis shows for less."""
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1b1f24; max-width: 1060px; margin: 2rem auto; padding: 0 1rem }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { flex: 1 1 440px; margin: 0 }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } figure { flex: 1 1 min(440px, 100%); margin: 0 }
+.table { overflow-x: auto }
 figcaption { font-weight: 600; margin-bottom: .4rem } svg { width: 100%; height: auto; font-size: 12px }
 svg text { fill: #444 } svg .label { font-weight: 600 }
 svg .end { text-anchor: end } svg .middle { text-anchor: middle }
@@ -85,12 +86,14 @@ def page(rows: Sequence[Row], versions: str) -> str:
     head = "".join(f"<th>{html.escape(k.replace('_', ' ').replace('mb', 'MB'))}</th>" for k in keys)
     body = "\n".join("<tr>" + "".join(f"<td>{html.escape(_cell(k, r))}</td>" for k in keys) + "</tr>" for r in rows)
     return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Growth of the search</title>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'><title>Growth of the search</title>"
         f"<style>{_STYLE}</style></head><body><h1>Growth of the search</h1>"
         "<p>Least period of random chains on one switch, from a problem in memory to the proof. "
         "Both axes are logarithmic; memory is the largest resident size of the process.</p>"
         f"<div class='charts'>{''.join(charts)}</div>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table><p>{html.escape(versions)}</p>"
+        f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+        f"<p>{html.escape(versions)}</p>"
         "</body></html>\n"
     )
 

@@ -89,6 +89,20 @@ def test_page_loads_nothing(page: _Page) -> None:
     assert "url(" not in html.replace("url(#tip)", "")
 
 
+def test_legend_names_only_what_the_plots_show() -> None:
+    def legend(data: ReportData) -> set[str]:
+        found = re.search(r'<ul class="legend">(.*?)</ul>', render_report(data), re.DOTALL)
+        assert found
+        return set(re.findall(r"</svg>([^<]+)</li>", found[1]))
+
+    data = sample()
+    everything = legend(data)
+    assert {"one board alone", "on the front, heuristic", "proven bound: nothing lies beyond"} < everything
+    plans = tuple(replace(plan, status="heuristic") for plan in data.front.plans)
+    bare = replace(data, front=replace(data.front, plans=plans, certificates={}), baselines=())
+    assert legend(bare) == {"chosen plan (hollow: heuristic)", "on the front, heuristic"}
+
+
 def test_page_tells_figures_proofs_limits_and_warnings(page: _Page) -> None:
     text = " ".join("".join(page.text).split())
     for words in (
