@@ -53,13 +53,15 @@ def qemu_command(
     ``serial`` are QEMU's character devices of UART 0, 1, 2, for instance
     ``unix:/run/u0,server=on,wait=off``; ``pipe:PATH`` is a pair of FIFOs, PATH.in and PATH.out, whose 64 KB hold what
     the other board has not taken yet (a socket is full after 278 single bytes). With ``align`` the guest's clock keeps
-    to the wall's, which boards that work together need. Raises KeyError for a board without an emulator.
+    to the wall's, which boards that work together need; the firmware is told, and keeps a timer running where its port
+    has one, since QEMU compares the clocks only when one is due. Raises KeyError for a board without an emulator.
     """
     known = QEMU_BOARDS[board]
     icount = f"shift={known.instructions_shift},align={'on' if align else 'off'},sleep=on"
+    step = ["-device", f"loader,addr={known.uid_address + 8:#x},data=1,data-len=1"] if align else []
     lines = [option for number, device in enumerate(serial) for option in _uart(number, device)]
     return [
         program, "-M", known.machine, "-kernel", str(firmware), "-display", "none", "-monitor", "none", "-nodefaults",
-        "-device", f"loader,addr={known.uid_address:#x},data={uid:#x},data-len=8", "-icount", icount,
+        "-device", f"loader,addr={known.uid_address:#x},data={uid:#x},data-len=8", *step, "-icount", icount,
         "-echr", NO_ESCAPE, *lines,
     ]  # fmt: skip

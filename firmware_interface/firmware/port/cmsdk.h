@@ -1,4 +1,4 @@
-/* UART and watchdog of Arm's Cortex-M System Design Kit, used by the MPS2 and MPS3 ports. */
+/* UART, timer and watchdog of Arm's Cortex-M System Design Kit, used by the MPS2 and MPS3 ports. */
 #ifndef CMSDK_H
 #define CMSDK_H
 
@@ -9,6 +9,8 @@ enum {
     CMSDK_UART_INTERRUPT = 0x0C,
     CMSDK_UART_DIVIDER = 0x10,
     CMSDK_UART_ON = 0x0B, /* send, receive, interrupt when received */
+    CMSDK_TIMER_CONTROL = 0x00, /* bit 0: runs, 3: interrupts */
+    CMSDK_TIMER_RELOAD = 0x08,
     CMSDK_WATCHDOG_LOAD = 0x000,
     CMSDK_WATCHDOG_CONTROL = 0x008,
     CMSDK_WATCHDOG_CLEAR = 0x00C,
@@ -17,6 +19,7 @@ enum {
 };
 
 static const uint32_t cmsdk_uarts[BOARD_PORTS];
+extern const uint8_t memory_uid[9]; /* emulated.h */
 
 /* Emulators send a byte in no time: this plays the line's rate by the board's clock, ten bits a byte, for a processor
  * that sends byte by byte. Bytes leave a few at a time, when the last of them would have, so that the clock, which is
@@ -64,13 +67,45 @@ static bool cmsdk_full(uint8_t port) { return (REGISTER(cmsdk_uarts[port] + CMSD
 
 bool port_uart_can_send(uint8_t port) { return !cmsdk_full(port); }
 
+/* Rounds of 64 instructions. An emulator runs a row of nops at next to no cost, so that a board that waits leaves its
+ * machine to the others. */
+static void cmsdk_pass(uint32_t rounds) {
+    __asm volatile("1:\n .rept 62\n nop\n .endr\n subs %0, #1\n bne 1b" : "+r"(rounds) : : "cc");
+}
+
 static void cmsdk_wait(uint32_t ticks) {
     uint64_t end = port_ticks() + ticks;
     for (uint64_t now = port_ticks(); now < end; now = port_ticks()) {
-        /* Two instructions of 32 ns, 1.6 ticks a round: a few rounds too few, so that the clock has the last word. */
-        uint32_t rounds = (uint32_t)(end - now) * 19u / 32u + 1u;
-        __asm volatile("1: subs %0, #1\n bne 1b" : "+r"(rounds) : : "cc");
+        uint32_t left = (uint32_t)(end - now);
+        if (left >= 128u) {
+            cmsdk_pass(left / 64u); /* of 51 ticks at 32 ns an instruction: too few, so that the clock has the last word */
+        } else {
+            uint32_t rounds = left * 19u / 32u + 1u; /* of 1.6 ticks */
+            __asm volatile("1: subs %0, #1\n bne 1b" : "+r"(rounds) : : "cc");
+        }
     }
+}
+
+static bool cmsdk_in_step;
+
+/* An emulator that keeps a guest's clock to the wall's compares the two whenever a timer is due, and with none but
+ * SysTick that is every 671 ms: the guest runs so far ahead in no time, then stands still and hears nothing. */
+static inline void cmsdk_keep_step(uint32_t timer) {
+    if (memory_uid[8] == 0) return;
+    REGISTER(timer + CMSDK_TIMER_RELOAD) = BOARD_CORE_HZ / 2000u;
+    REGISTER(timer + CMSDK_TIMER_CONTROL) = 1;
+    cmsdk_in_step = true;
+}
+
+/* In step a board waits awake: an emulated processor that sleeps loses time, and only one that runs makes up for it. */
+void cmsdk_sleep(void) {
+    enum { ROUNDS = 500 }; /* a millisecond */
+    if (!cmsdk_in_step) {
+        __asm volatile("wfi");
+        return;
+    }
+    __asm volatile("cpsie i");
+    for (uint32_t round = 0; round < ROUNDS && !uart_waiting(); round++) cmsdk_pass(1);
 }
 
 static void cmsdk_send_held(uint8_t port) {

@@ -19,4 +19,8 @@
 #define BOARD_WRITE_UNIT 8
 #define BOARD_ERASE_MS 2
 
+/* In place of the instruction that sleeps, with interrupts masked. */
+void cmsdk_sleep(void);
+#define BOARD_SLEEP() cmsdk_sleep()
+
 #endif

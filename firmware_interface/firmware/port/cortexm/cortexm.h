@@ -8,6 +8,10 @@
 
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
+#ifndef BOARD_SLEEP
+#define BOARD_SLEEP() __asm volatile("wfi")
+#endif
+
 /* For code and tables that must run while flash is busy. */
 #define FAST_CODE __attribute__((section(".fast.code"), noinline, long_call))
 #define FAST_DATA __attribute__((section(".fast.data")))

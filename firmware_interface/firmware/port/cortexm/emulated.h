@@ -1,11 +1,12 @@
 /* Boards that QEMU plays: the slot is RAM, and the chip's number is put into memory by the emulator at its start:
- *   -device loader,addr=UID_AT,data=NUMBER,data-len=8 */
+ *   -device loader,addr=UID_AT,data=NUMBER,data-len=8
+ * and behind it, where the emulator keeps the guest's clock to the wall's beside other boards, a 1 */
 #ifndef EMULATED_H
 #define EMULATED_H
 
 /* Include after cortexm.h and nor_ram.h, in the board's one file. */
 static struct nor_ram slot_memory SLOT_MEMORY;
-extern const uint8_t memory_uid[8];
+extern const uint8_t memory_uid[9];
 
 const char *port_uid(void) {
     static char text[17];

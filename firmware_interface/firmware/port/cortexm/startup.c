@@ -136,7 +136,7 @@ void port_poll(void) {}
 
 void port_idle(void) {
     __asm volatile("cpsid i");
-    if (!uart_waiting()) __asm volatile("wfi");
+    if (!uart_waiting()) BOARD_SLEEP();
     __asm volatile("cpsie i");
 }
 

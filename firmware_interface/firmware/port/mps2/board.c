@@ -6,7 +6,7 @@
 
 #include "emulated.h"
 
-enum { WATCHDOG = 0x40008000, NMI = 0xFFF2 };
+enum { TIMER = 0x40000000, WATCHDOG = 0x40008000, NMI = 0xFFF2 };
 
 static const uint32_t cmsdk_uarts[BOARD_PORTS] = {0x40004000, 0x40005000, 0x40006000};
 
@@ -17,6 +17,7 @@ const uint8_t board_interrupt_count = sizeof board_interrupts / sizeof board_int
 
 void port_start(void) {
     cortexm_clock_start();
+    cmsdk_keep_step(TIMER);
     for (uint16_t number = 0; number <= 4; number = (uint16_t)(number + 2)) cortexm_interrupt_on(number);
 }
 
