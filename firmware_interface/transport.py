@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from firmware_interface.errors import ConnectionLostError, DeadlineError, FramingError, RemoteError
@@ -19,9 +19,10 @@ __all__ = ["Connection", "Unsent", "connect", "remote_error"]
 Unsent = tuple[memoryview, ...]
 """Parts of a tensor message that the kernel has not taken yet."""
 
-# A peer that vanished without a word (power off) is noticed after idle + interval x count seconds.
 # A header and a small payload come with one system call; of a large one this much is copied once more.
 STAGING_BYTES = 8192
+MAX_I32 = (1 << 31) - 1  # the largest value of a socket option
+# A peer that vanished without a word (power off) is noticed after idle + interval x count seconds.
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 2, 3
 
 
@@ -140,25 +141,61 @@ class Connection:
         self._start, self._end = 0, held
         return held
 
-    def poll_headers(self) -> list[Header]:
-        """Headers without payloads that have arrived, by one look, without waiting.
+    def poll_headers(self) -> Iterator[Header]:
+        """Headers that have arrived, by one look at the socket, without waiting.
 
-        Raises FramingError, ConnectionLostError.
+        A payload that belongs to one is to be received before the next is asked for. Raises FramingError,
+        ConnectionLostError.
         """
         held = self._end - self._start
         staging = self._staging_view
         if held:
             staging[:held] = bytes(staging[self._start : self._end])
+        self._start, self._end = 0, held
         try:
-            count = self._socket.recv_into(staging[held:], 0, socket.MSG_DONTWAIT)
+            count = self._socket.recv_into(staging[held:] if held else staging, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             count = -1
         except OSError as error:
             raise ConnectionLostError(str(error), self.last_received) from error
         if count == 0:
             raise ConnectionLostError("closed by the other side", self.last_received)
-        self._start, self._end = 0, held + max(0, count)
-        return [self.receive_header() for _ in range(self._end // HEADER.size)]
+        if count > 0:
+            self._end = held + count
+        while self._end - self._start >= HEADER.size:
+            yield self.receive_header()
+
+    def receive_some(self, view: memoryview) -> int:
+        """Fill as much of a buffer as has arrived, without waiting; how many bytes. Raises ConnectionLostError."""
+        count = self._take(view)
+        if count == len(view):
+            return count
+        try:
+            more = self._socket.recv_into(view[count:] if count else view, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return count
+        except OSError as error:
+            raise ConnectionLostError(str(error), self.last_received) from error
+        if more == 0:
+            raise ConnectionLostError("closed by the other side", self.last_received)
+        return count + more
+
+    def wake_for(self, size: int) -> bool:
+        """Wake who waits for this connection only when so many bytes have come; 1 is the usual.
+
+        False: the system cannot hold so many. Who asks for less than that must not wait.
+        """
+        if not hasattr(socket, "SO_RCVLOWAT") or size > MAX_I32:
+            return size <= 1
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) >= size
+        except OSError:
+            return False
+
+    def fileno(self) -> int:
+        """For `select.poll`."""
+        return self._socket.fileno()
 
     def receive_into(self, view: memoryview) -> None:
         """Fill a preallocated buffer from the connection. Raises ConnectionLostError."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from firmware_interface.errors import FramingError, WireError
 from firmware_interface.framing import FLAG_BACK, Header
 from firmware_interface.messages import Type
-from firmware_interface.transport import Connection, Unsent
+from firmware_interface.transport import Unsent
 from hil.agent_deployment import Step
 from hil.agent_progress import NO_LIMIT
 
 if TYPE_CHECKING:
     from hil.agent_run import Run
 
-__all__ = ["COMPLETION", "PING", "LinkCounters", "Sender", "send_token", "serve_in_link", "serve_out_link"]
+__all__ = ["COMPLETION", "PING", "Inlet", "LinkCounters", "Outlet", "Sender", "send_token"]
 
 PATIENCE_S = 200e-6
 """One frame at a time, the thread that sends has little else to do: waking another one costs more than this wait."""
@@ -98,15 +98,29 @@ class Sender:
             if self._busy or not self._ready():
                 return
             self._busy = True
-        self._work(inline=True)
+        try:
+            while self._send_next():
+                pass
+        except WireError as error:
+            self._fail(error)
 
     def thread(self) -> None:
-        """Finish what `kick` could not hand over at once, until the run stops."""
+        """Finish what could not be handed over at once, until the run stops."""
         while True:
             self._handed_over.get()
-            if self._run.progress.stopped:
+            if self._progress.stopped:
                 return
-            self._work(inline=False)
+            try:
+                unsent, self._unsent = self._unsent, ()
+                self._steps[self._index].connection.finish_tensor(unsent)
+                more = self._sent()
+                while more:
+                    more = self._send_next()
+            except WireError as error:
+                self._fail(error)
+
+    def _fail(self, error: WireError) -> None:
+        self._run.fail(f"link {self._steps[self._index].link}: {error}")
 
     def release_thread(self) -> None:
         """Let the thread see that the run has stopped."""
@@ -137,90 +151,93 @@ class Sender:
         if self.attended and self.attended.get(hop.key, NO_LIMIT) <= self._frame:
             return False
         if hop.depends_on_input:
-            return self._run.may_take(hop.tensor, self._frame)
+            return self._run.may_take_input(hop.tensor, self._frame)
         return progress.available[hop.tensor] > self._frame
 
-    def _work(self, inline: bool) -> None:
-        try:
-            if not inline:
-                self._finish()
-            while self._busy:
-                if not self._start():
-                    if inline:
-                        self._handed_over.put(None)
-                        return
-                    self._finish()
-        except WireError as error:
-            self._run.fail(f"link {self._steps[self._index].link}: {error}")
-
-    def _start(self) -> bool:
-        """Begin the current hop; True when the kernel took all of it."""
+    def _send_next(self) -> bool:
+        """Send the current hop's tensor; whether the kernel took all of it and the next is ready."""
         hop, frame, latency = self._steps[self._index], self._frame, self._run.latency
         if hop.depends_on_input and latency is not None:
             latency.frame_started(frame)
-        view = hop.views[frame % len(hop.views)]
         self._started_ns = time.monotonic_ns()
-        self._unsent = hop.connection.start_tensor(hop.tensor, frame, view, PATIENCE_S if latency is not None else 0.0)
+        patience_s = PATIENCE_S if latency is not None else 0.0
+        view = hop.views[frame % len(hop.views)]
+        self._unsent = hop.connection.start_tensor(hop.tensor, frame, view, patience_s)
         if self._unsent:
+            self._handed_over.put(None)
             return False
-        self._sent(hop, frame)
-        return True
+        return self._sent()
 
-    def _finish(self) -> None:
-        hop, frame = self._steps[self._index], self._frame
-        unsent, self._unsent = self._unsent, ()
-        hop.connection.finish_tensor(unsent)
-        self._sent(hop, frame)
-
-    def _sent(self, hop: _Hop, frame: int) -> None:
-        hop.counters.add(hop.size, time.monotonic_ns() - self._started_ns)
-        progress = self._progress
+    def _sent(self) -> bool:
+        """The current hop is over; whether the next is ready."""
+        hop, progress = self._steps[self._index], self._progress
+        counters = hop.counters
+        counters.messages += 1
+        counters.bytes += hop.size
+        counters.busy_ns += time.monotonic_ns() - self._started_ns
         with progress.lock:
-            self.sent[hop.key] = frame + 1
+            self.sent[hop.key] = self._frame + 1
             self._advance()
-            self._busy = self._ready()
+            busy = self._busy = self._ready()
         if self.attended:
             progress.wake()
+        return busy
 
 
-def serve_in_link(link: str, connection: Connection, run: Run, header: Header) -> None:
-    """Handle one message that came by an incoming link. Raises WireError."""
-    if header.type is Type.TENSOR:
-        _receive_tensor(run, link, connection, header)
-    elif header.type is Type.TOKEN and not header.flags & FLAG_BACK:
-        send_token(run, header.channel, header.sequence)
-    else:
-        raise FramingError("type", expected="TENSOR or TOKEN", got=str(header))
+class Inlet:
+    """What comes by a link that arrives here: tensors, and tokens on their way to the sink."""
 
+    def __init__(self, link: str) -> None:
+        self._link = link
+        self._begun_ns = 0
 
-def _receive_tensor(run: Run, link: str, connection: Connection, header: Header) -> None:
-    tensor = run.deployment.tensors.get(header.channel)
-    if tensor is None or tensor.from_link != link or header.length != tensor.size_bytes:
-        raise FramingError("tensor", expected=f"one of link {link} with its size", got=str(header))
-    progress, frame = run.progress, header.sequence
-    if frame != progress.available[tensor.id] or frame >= progress.ended[tensor.id] + tensor.depth:
-        expected = f"frame {progress.available[tensor.id]}, at most {tensor.depth} alive"
-        raise FramingError("sequence", expected=expected, got=str(header))
-    start = time.monotonic_ns()
-    connection.receive_into(run.view(tensor.id, frame))
-    end = time.monotonic_ns()
-    run.publish(tensor, frame)
-    run.received[link].add(tensor.size_bytes, end - start)
-
-
-def serve_out_link(link: str, run: Run, header: Header) -> None:
-    """Handle one message that came back on an outgoing link. Raises WireError."""
-    if header.type is Type.CREDIT:
+    def begin(self, run: Run, header: Header) -> memoryview | None:
+        """See `agent_reading.Messages`."""
+        if header.type is not Type.TENSOR:
+            if header.type is not Type.TOKEN or header.flags & FLAG_BACK:
+                raise FramingError("type", expected="TENSOR or TOKEN", got=str(header))
+            send_token(run, header.channel, header.sequence)
+            return None
         tensor = run.deployment.tensors.get(header.channel)
-        if tensor is None or link not in tensor.to_links:
-            raise FramingError("tensor", expected=f"one of link {link}", got=str(header))
-        if not run.progress.users[tensor.id][link] <= header.sequence <= run.sent_frames(tensor.id, link):
-            raise FramingError("sequence", expected="frames that were sent", got=str(header))
-        run.use(tensor, link, header.sequence)
-    elif header.type is Type.TOKEN and header.flags & FLAG_BACK:
-        send_token(run, header.channel, header.sequence, back=True)
-    else:
-        raise FramingError("type", expected="CREDIT or returning TOKEN", got=str(header))
+        if tensor is None or tensor.from_link != self._link or header.length != tensor.size_bytes:
+            raise FramingError("tensor", expected=f"one of link {self._link} with its size", got=str(header))
+        progress, frame = run.progress, header.sequence
+        if frame != progress.available[tensor.id] or frame >= progress.ended[tensor.id] + tensor.depth:
+            expected = f"frame {progress.available[tensor.id]}, at most {tensor.depth} alive"
+            raise FramingError("sequence", expected=expected, got=str(header))
+        self._begun_ns = time.monotonic_ns()
+        return run.view(tensor.id, frame)
+
+    def end(self, run: Run, header: Header) -> None:
+        """See `agent_reading.Messages`."""
+        end = time.monotonic_ns()
+        run.publish(run.deployment.tensors[header.channel], header.sequence)
+        run.received[self._link].add(header.length, end - self._begun_ns)
+
+
+class Outlet:
+    """What comes back on a link that leaves this board: credits, and tokens on their way to the source."""
+
+    def __init__(self, link: str) -> None:
+        self._link = link
+
+    def begin(self, run: Run, header: Header) -> None:
+        """See `agent_reading.Messages`."""
+        link = self._link
+        if header.type is Type.CREDIT:
+            tensor = run.deployment.tensors.get(header.channel)
+            if tensor is None or link not in tensor.to_links:
+                raise FramingError("tensor", expected=f"one of link {link}", got=str(header))
+            if not run.progress.users[tensor.id][link] <= header.sequence <= run.sent_frames(tensor.id, link):
+                raise FramingError("sequence", expected="frames that were sent", got=str(header))
+            run.use(tensor, link, header.sequence)
+        elif header.type is Type.TOKEN and header.flags & FLAG_BACK:
+            send_token(run, header.channel, header.sequence, back=True)
+        else:
+            raise FramingError("type", expected="CREDIT or returning TOKEN", got=str(header))
+
+    def end(self, run: Run, header: Header) -> None:
+        """See `agent_reading.Messages`: these have no payload."""
 
 
 def send_token(run: Run, channel: int, sequence: int, *, back: bool = False) -> None:

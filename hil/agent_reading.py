@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from firmware_interface.errors import WireError
 from firmware_interface.framing import Header
@@ -14,77 +14,83 @@ from hil.agent_progress import Waiter
 if TYPE_CHECKING:
     from hil.agent_run import Run
 
-__all__ = ["LinkReader"]
+__all__ = ["LinkReader", "Messages"]
 
-Handle = Callable[["Run", Header], None]
-"""Handle a message whose header has been read. Raises WireError."""
+
+class Messages(Protocol):
+    """What is done with the messages of a link."""
+
+    def begin(self, run: Run, header: Header) -> memoryview | None:
+        """A header has come: where its payload goes; None: there is none, all is done. Raises WireError."""
+
+    def end(self, run: Run, header: Header) -> None:
+        """The payload is there. Raises WireError."""
 
 
 class LinkReader:
     """Reads one direction of one link.
 
-    A thread that is woken for every message costs: 0.08 ms of the computing on its core for a credit that nobody
-    needs yet, and 8 microseconds of latency where it only passes a tensor on to the thread that waits for it. So
-    where only processors of this board wait for a link's messages (`park`), the thread sleeps as long as no
-    processor does. A processor about to wait looks itself (`look`) before it has the thread woken (`watch`), or
-    reads in the thread's stead (`read`).
+    A thread that is woken for every message costs: 0.1 ms of the computing on its core for a tensor or credit that
+    nobody needs yet. So where only processors of this board wait for a link's messages (`park`), the thread sleeps,
+    messages stay with the kernel, and a processor that lacks something looks for them itself (`look`); when it
+    sleeps, it sleeps in the link's socket too. One frame at a time, it reads in the thread's stead (`read`).
     """
 
-    def __init__(self, what: str, connection: Connection, handle: Handle, *, signals_only: bool) -> None:
-        """``what`` names the link in errors: "link left->right to right". Signals are messages without payload."""
-        self.what, self._signals_only = what, signals_only
-        self._connection, self._handle = connection, handle
+    def __init__(self, what: str, connection: Connection, messages: Messages) -> None:
+        """``what`` names the link in errors: "link left->right to right"."""
+        self.what = what
+        self._connection, self._messages = connection, messages
         self._reading = threading.Lock()
         self._sleep = Waiter(what)
         self._run: Run | None = None
         """The run whose processors read themselves; None: the thread reads."""
-        self._asleep = False
+        self._begun: tuple[Header, memoryview] | None = None
+        """A message that is coming, and what is missing of its payload."""
+        self._wake_for = 1
+        self.parked = False
+        """The thread sleeps: what comes is left to those who `look`, and may sleep in the socket."""
+        self.file = connection.fileno()
+        """The socket; still this number when the connection has been closed under a sleeper."""
 
     def serve(self, current_run: Callable[[], Run]) -> None:
         """Thread: read until the connection ends. Raises WireError."""
         while True:
             run = self._run
-            if run is not None and self._parks(run):
+            if run is not None:
+                self.parked = True
+                run.progress.rouse()  # who sleeps already does not sleep in this link's socket
                 self._sleep.sleep()
+                self.parked = False
                 continue
             with self._reading:
-                header = self._connection.receive_header()
-                self._handle(current_run(), header)
-
-    def _parks(self, run: Run) -> bool:
-        with run.progress.lock:
-            self._asleep = self._run is run and not run.progress.waiting
-        return self._asleep
+                self._receive(current_run)
 
     def park(self, run: Run) -> None:
-        """From its next message on the thread reads only while a processor of the run waits."""
+        """From its next message on the thread leaves them to the processors of the run."""
         self._run = run
 
     def release(self) -> None:
         """The thread reads everything again."""
-        self._wake(self._run, None)
-
-    def watch(self) -> None:
-        """A processor is about to sleep: the thread is to read."""
-        self._wake(self._run, self._run)
-
-    def _wake(self, run: Run | None, next_run: Run | None) -> None:
-        if run is None:
+        if self._run is None:
             return
-        with run.progress.lock:
-            self._run = next_run
-            asleep, self._asleep = self._asleep, False
-        if asleep:
-            self._sleep.open()
+        self._run, self.parked = None, False
+        self._sleep.open()
+
+    def can_hold(self, size: int) -> bool:
+        """Whether so many bytes find room in the kernel while nobody reads."""
+        return self._connection.wake_for(2 * size) and self._connection.wake_for(1)
 
     def look(self) -> None:
-        """Handle the signals that have arrived, without waiting. A broken link ends the run."""
+        """Handle what has arrived, without waiting for more. A broken link ends the run."""
         run = self._run
-        if run is None or not self._signals_only or not self._reading.acquire(blocking=False):
+        if run is None or not self.parked or not self._reading.acquire(blocking=False):
             return  # the thread is at it
         try:
-            for header in self._connection.poll_headers():
-                self._handle(run, header)
+            if self._begun is None or self._continue(run):
+                for header in self._connection.poll_headers():
+                    self._begin(run, header)
+                    if not self._continue(run):
+                        break
         except WireError as error:
             run.fail(f"{self.what}: {error}")
         finally:
@@ -104,8 +110,47 @@ class LinkReader:
             if not needed():
                 return True
             try:
-                self._handle(run, self._connection.receive_header())
+                self._receive(lambda: run)
             except WireError as error:
                 run.fail(f"{self.what}: {error}")
                 return False
         return True
+
+    def _begin(self, run: Run, header: Header) -> None:
+        payload = self._messages.begin(run, header)
+        if payload is not None:
+            self._begun = header, payload
+
+    def _continue(self, run: Run) -> bool:
+        """Take what has come of the message that has begun; whether it is over. Raises WireError."""
+        if self._begun is None:
+            return True
+        header, missing = self._begun
+        count = self._connection.receive_some(missing)
+        if count < len(missing):
+            self._begun = header, missing[count:]
+            self._wake_when(len(missing) - count)
+            return False
+        self._finish(run, header)
+        return True
+
+    def _finish(self, run: Run, header: Header) -> None:
+        self._begun = None
+        self._wake_when(1)
+        self._messages.end(run, header)
+
+    def _wake_when(self, size: int) -> None:
+        """Wake a sleeper only when so many bytes are there: not for every packet of a tensor."""
+        if size != self._wake_for:
+            self._wake_for = size
+            self._connection.wake_for(size)
+
+    def _receive(self, current_run: Callable[[], Run]) -> None:
+        """Wait for a message, or for the rest of one, and handle it. Raises WireError."""
+        if self._begun is None:
+            header = self._connection.receive_header()
+            self._begin(current_run(), header)
+        if self._begun is not None:
+            header, missing = self._begun
+            self._connection.receive_into(missing)
+            self._finish(current_run(), header)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from firmware_interface.framing import HEADER
 from firmware_interface.messages import Mode, Type
 from firmware_interface.transport import Connection
 from hil.agent_deployment import Deployment, Step, Tensor
@@ -66,10 +67,10 @@ class Run:
             for tensor, link in sender.sent:
                 self.senders_of[tensor].append(sender)
                 self._sender_of_hop[tensor, link] = sender
-        self.credits = [r for name, r in out_readers.items() if self._awaited_here_only(name)]
-        """Links whose credits the processors look for themselves."""
-        self.inlet = self._sole_inlet(in_readers)
-        """The link that the only processor here reads itself when it waits."""
+        self.inlet = self._sole_inlet(in_readers) if mode is Mode.LATENCY else None
+        """The link that the only processor here reads when it waits for the one frame that is on its way."""
+        self.news = list(self._links_to_park(out_readers, in_readers))
+        """Links that the processors look at themselves when they wait."""
         self._workers = [Worker(self, key, self._order(steps), runners) for key, steps in deployment.processors.items()]
         self._threads: list[threading.Thread] = []
         self._start_ns = time.monotonic_ns()
@@ -85,20 +86,32 @@ class Run:
             return steps
         return [replace(s, stage=0) for s in sorted(steps, key=lambda s: s.stage)]
 
-    def _awaited_here_only(self, link: str) -> bool:
-        """Whether only processors of this board wait for what comes back on an outgoing link."""
-        if self.mode is not Mode.MEASURE or any(s.attended for s in self._senders):
-            return False
-        return all(t.origin == "segment" for t in self.deployment.tensors.values() if link in t.to_links)
+    def _links_to_park(
+        self, out_readers: Mapping[str, LinkReader], in_readers: Mapping[str, LinkReader]
+    ) -> Iterator[LinkReader]:
+        """Links that only processors of this board wait for."""
+        if self.inlet is not None:
+            yield self.inlet
+        if self.mode is not Mode.MEASURE:
+            return
+        tensors = self.deployment.tensors.values()
+        if not any(s.attended for s in self._senders):
+            for link, reader in out_readers.items():
+                if all(t.origin == "segment" for t in tensors if link in t.to_links):
+                    yield reader
+        if len(self.deployment.processors) == 1:
+            for link, reader in in_readers.items():
+                arriving = [t for t in tensors if t.from_link == link]
+                size = sum(HEADER.size + t.size_bytes for t in arriving)
+                if arriving and _for_segments_only(arriving) and reader.can_hold(size):
+                    yield reader
 
     def _sole_inlet(self, readers: Mapping[str, LinkReader]) -> LinkReader | None:
-        """The incoming link, where it is the only one and brings one frame at a time to the only processor."""
-        if self.mode is not Mode.LATENCY or len(readers) != 1 or len(self.deployment.processors) != 1:
+        """The incoming link, where it is the only one and brings tensors to the only processor."""
+        if len(readers) != 1 or len(self.deployment.processors) != 1:
             return None
         arriving = [t for t in self.deployment.tensors.values() if t.origin == "link"]
-        if any(t.to_links or t.to_sink for t in arriving):
-            return None
-        return next(iter(readers.values()))
+        return next(iter(readers.values())) if _for_segments_only(arriving) else None
 
     # What happens, and who is told
 
@@ -119,13 +132,8 @@ class Run:
         """Connection of a link that arrives here."""
         return self._in[link]
 
-    def may_take(self, tensor: int, frame: int) -> bool:
-        """Whether a segment or hop may take a tensor's frame now; True is a promise to. Under the lock."""
-        if self.deployment.tensors[tensor].origin != "input":
-            return self.progress.available[tensor] > frame
-        return self._may_take_input(tensor, frame)
-
-    def _may_take_input(self, tensor: int, frame: int) -> bool:
+    def may_take_input(self, tensor: int, frame: int) -> bool:
+        """Whether a segment or hop may take a model input's frame now; True is a promise to. Under the lock."""
         progress = self.progress
         if not progress.gate_open or progress.ended[tensor] + self.deployment.tensors[tensor].depth <= frame:
             return False
@@ -139,10 +147,12 @@ class Run:
 
     def publish(self, tensor: Tensor, frame: int) -> None:
         """A tensor's frame is here now: made, or arrived. Sending comes first: it is short."""
-        self.progress.available[tensor.id] = frame + 1
+        progress = self.progress
+        progress.available[tensor.id] = frame + 1
         for sender in self.senders_of[tensor.id]:
             sender.kick()
-        self.progress.wake()
+        if progress.waiting:
+            progress.wake()
         if tensor.to_sink and self.sink is not None and self.mode is not Mode.RUN:
             self.sink.arrived(tensor, frame)
 
@@ -190,7 +200,7 @@ class Run:
             jobs.append(("latency", self.latency.calibrate))
         for name, job in jobs:
             self._threads.append(threading.Thread(target=job, name=f"run {name}", daemon=True))
-        for reader in self._parked():
+        for reader in self.news:
             reader.park(self)
         for thread in self._threads:
             thread.start()
@@ -213,11 +223,8 @@ class Run:
 
     def _release_readers(self) -> None:
         """The last credits are waited for by nobody but the end."""
-        for reader in self._parked():
+        for reader in self.news:
             reader.release()
-
-    def _parked(self) -> list[LinkReader]:
-        return [*self.credits, self.inlet] if self.inlet is not None else self.credits
 
     def drained(self) -> bool:
         """Whether all frames below the limit are served here and all credits have come back."""
@@ -259,3 +266,8 @@ class Run:
             "latency": self.latency.as_document() if self.latency is not None else None,
             "waiting": waits,
         }
+
+
+def _for_segments_only(tensors: Sequence[Tensor]) -> bool:
+    """Whether nobody but segments of this board waits for these tensors."""
+    return all(t.consumers and not t.to_links and not t.to_sink for t in tensors)

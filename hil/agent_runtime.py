@@ -15,7 +15,7 @@ from firmware_interface.errors import FramingError, RemoteError, WireError
 from firmware_interface.messages import ErrorCode, Hello, Mode, Ok, Purpose, Type
 from firmware_interface.transport import Connection, connect
 from hil.agent_deployment import Deployment
-from hil.agent_links import serve_in_link, serve_out_link
+from hil.agent_links import Inlet, Outlet
 from hil.agent_model import ORT_ERRORS, Array, Runner, aligned, open_session, session_options
 from hil.agent_progress import Waiter
 from hil.agent_reading import LinkReader
@@ -145,7 +145,7 @@ class Runtime:
                 ) from error
             self._out[link.name] = connection
             what = f"link {link.name} to {link.to}"
-            reader = LinkReader(what, connection, partial(serve_out_link, link.name), signals_only=True)
+            reader = LinkReader(what, connection, Outlet(link.name))
             self._out_readers[link.name] = reader
             self._spawn(f"link {link.name}", self._guarded, what, partial(reader.serve, self._current_run))
 
@@ -179,7 +179,7 @@ class Runtime:
                 raise AgentError(ErrorCode.PEER, f"no link {name!r} from {hello.sender} is awaited here")
             self._in[name] = connection
             what = f"link {name} from {hello.sender}"
-            reader = LinkReader(what, connection, partial(serve_in_link, name, connection), signals_only=False)
+            reader = LinkReader(what, connection, Inlet(name))
             self._in_readers[name] = reader
             serve = partial(reader.serve, self._current_run)
         elif hello.purpose == Purpose.INPUT:

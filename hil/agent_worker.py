@@ -10,7 +10,6 @@ from firmware_interface.errors import WireError
 from hil.agent_deployment import Step
 from hil.agent_model import ORT_ERRORS, Runner
 from hil.agent_progress import Waiter
-from hil.agent_reading import LinkReader
 
 if TYPE_CHECKING:
     from hil.agent_run import Run
@@ -48,7 +47,10 @@ class _SegmentStep:
         for tensor in self._made:
             if progress.available[tensor] <= frame:
                 return False
-        return all(self._run.may_take(t, frame) for t in self._from_outside) if self._from_outside else True
+        for tensor in self._from_outside:  # noqa: SIM110 - a generator is two more calls between two inferences
+            if not self._run.may_take_input(tensor, frame):
+                return False
+        return True
 
     def awaits_arrival(self) -> bool:
         """Whether a tensor of the frame has still to come by a link, and nothing has ended that."""
@@ -63,21 +65,23 @@ class _SegmentStep:
 
     def serve(self) -> int:
         """Run the frame and tell everybody; when the computing ended."""
-        latency = self._run.latency
-        if latency is not None and self._takes_input:
-            latency.frame_started(self.frame)
+        run, frame = self._run, self.frame
+        if run.latency is not None and self._takes_input:
+            run.latency.frame_started(frame)
         start = time.monotonic_ns()
-        self.runner.run(self.frame)
+        self.runner.run(frame)
         end = time.monotonic_ns()
         for tensor in self.outputs:
-            self._run.publish(tensor, self.frame)
+            run.publish(tensor, frame)
         for tensor in self.inputs:
-            self._run.use(tensor, self.name, self.frame + 1)
+            run.use(tensor, self.name, frame + 1)
+        spent = end - start
         self.frames += 1
-        self.compute_ns += end - start
-        self.compute_max_ns = max(self.compute_max_ns, end - start)
-        if latency is not None:
-            latency.computed(self.name, start, end)
+        self.compute_ns += spent
+        if spent > self.compute_max_ns:
+            self.compute_max_ns = spent
+        if run.latency is not None:
+            run.latency.computed(self.name, start, end)
         return end
 
 
@@ -121,7 +125,6 @@ class Worker:
         self._run, self.name = run, name
         self._steps = [_SegmentStep(run, s, runners[s.segment]) if s.segment else _AttendStep(run, s) for s in steps]
         self._waiter = Waiter(name)
-        self._news: list[LinkReader] = run.credits if run.inlet is None else [*run.credits, run.inlet]
         self.done = False
         self.wait_ns = self.send_ns = 0
 
@@ -139,7 +142,7 @@ class Worker:
 
     def _turn(self, turn: int) -> bool:
         """Serve one turn; False when no entry has anything left to do."""
-        progress, live = self._run.progress, False
+        run, progress, live = self._run, self._run.progress, False
         for step in self._steps:
             step.frame = turn - step.stage
             if step.frame < 0:
@@ -148,7 +151,12 @@ class Worker:
             begin = time.monotonic_ns()
             if isinstance(step, _AttendStep) and step.frame < progress.limit:
                 step.attend()
-            self._wait(step)
+            with progress.lock:
+                ready = progress.stopped or step.ready()
+            if not ready:
+                if run.inlet is not None:
+                    self._read_inlet(step)
+                progress.wait(self._waiter, step.ready, step.waiting_for, run.news)
             self.wait_ns += time.monotonic_ns() - begin
             if progress.stopped:
                 return False
@@ -160,12 +168,12 @@ class Worker:
                 self.send_ns += time.monotonic_ns() - end
         return live
 
-    def _wait(self, step: _SegmentStep | _AttendStep) -> None:
-        run, progress = self._run, self._run.progress
-        if run.inlet is not None and isinstance(step, _SegmentStep):
-            while step.awaits_arrival() and run.inlet.read(step.awaits_arrival):
+    def _read_inlet(self, step: _SegmentStep | _AttendStep) -> None:
+        """One frame at a time: read what the step waits for, which saves waking a thread or this one."""
+        inlet = self._run.inlet
+        if inlet is not None and isinstance(step, _SegmentStep):
+            while step.awaits_arrival() and inlet.read(step.awaits_arrival):
                 pass
-        progress.wait(self._waiter, step.ready, step.waiting_for, self._news)
 
     def as_document(self) -> dict[str, Any]:
         """For STATISTICS."""
