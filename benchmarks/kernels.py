@@ -116,7 +116,7 @@ def per_mac(client: BoardClient, case: Case, factor: float = 0.008) -> float:
     out = w.out_height * w.out_width * w.out_channels
     record = r.ConvI8(
         window=w, input=0, output=values.size, weights=len(table), channels=0, input_zero=-3, output_zero=5,
-        depthwise=case.depthwise, groups=w.in_channels if case.depthwise else 1,
+        depthwise=case.depthwise, groups=w.in_channels if case.depthwise else 1, short=r.all_short(table),
     )  # fmt: skip
     ran = run_record(
         client, record.pack(), arena=values.tobytes() + bytes(out), weights=table + weights.tobytes(),

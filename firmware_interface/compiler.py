@@ -19,7 +19,7 @@ from firmware_interface.compiler_i8 import INT8_LOWERINGS
 from firmware_interface.compiler_layout import (
     SegmentLayout,
     check_layout,
-    scratch_fits_inside,
+    check_scratch,
     simple_layout,
     wire_buffer,
 )
@@ -162,10 +162,11 @@ def lower(
         if tensor.name in transposed:
             places = layout.offsets[tensor.name], layout.offsets[wire_buffer(tensor.name)]
             transposition(tensor.name, emit, tensor, *places, to_board=False)
-    inside = bool(emit.scratch) and scratch_fits_inside(steps, layout, transposed, emit.scratch)
+    if layout.places_scratch:
+        check_scratch(steps, layout, transposed, emit.scratch)
     return Lowered(
-        steps, layout, tuple(emit.records), tuple(emit.owners), bytes(emit.weights), emit.scratch_bytes, inside,
-        transposed,
+        steps, layout, tuple(emit.records), tuple(emit.owners), bytes(emit.weights), emit.scratch_bytes,
+        layout.places_scratch, transposed,
     )  # fmt: skip
 
 

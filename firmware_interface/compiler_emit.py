@@ -12,9 +12,14 @@ import numpy.typing as npt
 from firmware_interface.compiler_graph import Step, Stored, Tensor
 from firmware_interface.records import Window
 
-__all__ = ["Emitter", "Record", "window_of"]
+__all__ = ["Emitter", "Record", "scratch_buffer", "window_of"]
 
 BLOB_ALIGNMENT = 4
+
+
+def scratch_buffer(operator: str) -> str:
+    """Name in a layout of an operator's scratch."""
+    return f"{operator}@scratch"
 
 
 class Record(Protocol):
@@ -25,7 +30,7 @@ class Record(Protocol):
 
 @dataclass
 class Emitter:
-    """Records in running order. ``places``: bytes in the arena by tensor name."""
+    """Records in running order. ``places``: bytes in the arena by tensor name and by ``scratch_buffer(operator)``."""
 
     places: Mapping[str, int]
     records: list[Record] = field(default_factory=list)
@@ -36,11 +41,16 @@ class Emitter:
 
     @property
     def scratch_bytes(self) -> int:
-        return max(self.scratch.values(), default=0)
+        """Up to where operators' scratch reaches."""
+        return max((self.places.get(scratch_buffer(n), 0) + size for n, size in self.scratch.items()), default=0)
 
     def place(self, stored: Stored | Tensor) -> int:
         """Where a tensor lies."""
         return self.places[stored.tensor.name if isinstance(stored, Stored) else stored.name]
+
+    def scratch_place(self, step: Step) -> int:
+        """Where an operator's scratch lies, from the start of all scratch."""
+        return self.places.get(scratch_buffer(step.name), 0)
 
     def weight(self, data: bytes | npt.NDArray[Any]) -> int:
         """Keep a table or weights; their place among the weights. Each begins at a multiple of 4."""

@@ -85,7 +85,7 @@ def _convolution(
             step,
             ConvF32(
                 window=window, input=place_in, output=place_out, weights=at, bias=shift, groups=groups,
-                depthwise=depthwise,
+                depthwise=depthwise, scratch=emit.scratch_place(step),
             ),
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ from firmware_interface.records import (
     TableI8,
     Window,
     add_multipliers,
+    all_short,
     channel_table,
     fixed_point,
     function_table,
@@ -85,14 +86,16 @@ def _convolution(
     by_channel = weights.reshape(-1, weights.shape[-1]).sum(0, dtype=np.int64) if depthwise else weights.reshape(
         windows.out_channels, -1
     ).sum(1, dtype=np.int64)  # fmt: skip
-    table = emit.weight(channel_table(bias - source.zero * by_channel, (scales / target.scale).tolist()))
+    channels = channel_table(bias - source.zero * by_channel, (scales / target.scale).tolist())
+    table = emit.weight(channels)
     at = emit.weight(weights)
     for place_in, place_out in image_places(step, emit, windows):
         emit.emit(
             step,
             ConvI8(
                 window=windows, input=place_in, output=place_out, weights=at, channels=table, groups=groups,
-                input_zero=source.zero, output_zero=target.zero, depthwise=depthwise, **_limits(step),
+                input_zero=source.zero, output_zero=target.zero, depthwise=depthwise, short=all_short(channels),
+                scratch=emit.scratch_place(step), **_limits(step),
             ),
         )  # fmt: skip
 

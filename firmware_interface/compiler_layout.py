@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from firmware_interface.compiler_emit import scratch_buffer
 from firmware_interface.compiler_graph import Step, Steps, Stored, Tensor
 from firmware_interface.compiler_move import is_rename, is_view
 from firmware_interface.errors import CompileError
 
-__all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "scratch_fits_inside", "simple_layout", "wire_buffer"]
+__all__ = ["ALIGNMENT", "SegmentLayout", "check_layout", "check_scratch", "simple_layout", "wire_buffer"]
 
 ALIGNMENT = 4
 """Of offsets in the arena: what float32 kernels need."""
@@ -30,13 +31,19 @@ def wire_buffer(tensor: str) -> str:
 class SegmentLayout:
     """Order of the operators and the arena of a segment, as the plan has them.
 
-    ``offsets``: bytes by tensor name (model inputs and outputs included), and by ``wire_buffer(name)`` for a tensor
-    that is transposed between wire and board.
+    ``offsets``: bytes by tensor name (model inputs and outputs included), by ``wire_buffer(name)`` for a tensor that is
+    transposed between wire and board, and by ``scratch_buffer(operator)`` for what its kernel needs while it runs;
+    without any such scratch lies behind the arena.
     """
 
     operators: tuple[str, ...]
     offsets: Mapping[str, int]
     arena_bytes: int
+
+    @property
+    def places_scratch(self) -> bool:
+        """Whether operators' scratch is part of the arena."""
+        return any(scratch_buffer(name) in self.offsets for name in self.operators)
 
 
 @dataclass(frozen=True)
@@ -136,18 +143,22 @@ def check_layout(steps: Steps, layout: SegmentLayout, transposed: frozenset[str]
         raise CompileError("", "layout", fault, "a layout made for this segment and this runtime; plan again")
 
 
-def scratch_fits_inside(
-    steps: Steps, layout: SegmentLayout, transposed: frozenset[str], scratch: Mapping[str, int]
-) -> bool:
-    """Whether the start of the arena is free beside each operator as far as it needs scratch."""
-    found = buffers(steps, transposed)
-    _, spans = _shared(steps, found, layout.offsets)
+def check_scratch(steps: Steps, layout: SegmentLayout, transposed: frozenset[str], scratch: Mapping[str, int]) -> None:
+    """Raises CompileError where a layout that places scratch lets it meet a live tensor. ``scratch``: by operator."""
+    _, spans = _shared(steps, buffers(steps, transposed), layout.offsets)
+    sizes = {b.name: b.tensor.size_bytes for b in buffers(steps, transposed)}
+    takes = "a layout made for this segment and this runtime; plan again"
     for at, step in enumerate(steps.steps):
-        needed = scratch.get(step.name, 0)
-        live = [n for n, (first, last) in spans.items() if first <= at <= last]
-        if needed > layout.arena_bytes or any(layout.offsets[n] < needed for n in live):
-            return False
-    return True
+        if step.name not in scratch:
+            continue
+        begin = layout.offsets.get(scratch_buffer(step.name), -1)
+        end = begin + scratch[step.name]
+        if begin < 0 or begin % ALIGNMENT or end > layout.arena_bytes:
+            fault = f"scratch from {begin} to {end} in an arena of {layout.arena_bytes} bytes"
+            raise CompileError(step.name, step.op_type, fault, takes)
+        for name, (first, last) in spans.items():
+            if first <= at <= last and layout.offsets[name] < end and begin < layout.offsets[name] + sizes[name]:
+                raise CompileError(step.name, step.op_type, f"scratch from {begin} to {end} in {name!r}", takes)
 
 
 def _faults(steps: Steps, layout: SegmentLayout, found: list[Buffer]) -> Iterator[str]:

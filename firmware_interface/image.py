@@ -12,7 +12,7 @@ __all__ = ["IMAGE_FORMAT", "ImageTensor", "build_image", "copy_record"]
 MAGIC = 0x4D474445
 IMAGE_FORMAT = 1
 SCRATCH_IN_ARENA = 1
-"""Flag: the scratch is the start of the arena."""
+"""Flag: places in the scratch are places in the arena."""
 _HEADER = struct.Struct("<IHHII24sIIIHHHHIII")
 HEADER_BYTES = _HEADER.size + 4  # the CRC
 COPY_KERNEL = 0
@@ -51,8 +51,8 @@ def build_image(
     """An image: header, table of tensors, operators' records, weights at the next multiple of 16.
 
     ``board`` "" is any board type. ``scratch_in_arena``: the scratch is the start of the arena instead of lying behind
-    it. Raises ValueError for a record whose length is no multiple of 4 or does not
-    stand in it, or a board type of more than 23 bytes.
+    it (operators' records say where in it theirs is). Raises ValueError for a record whose length is no multiple of 4
+    or does not stand in it, or a board type of more than 23 bytes.
     """
     name = board.encode()
     if len(name) > 23:

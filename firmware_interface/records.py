@@ -17,14 +17,16 @@ import numpy.typing as npt
 
 __all__ = [
     "RECORDS_VERSION", "AddI8", "ConvI8", "Kernel", "MulI8", "PoolI8", "SoftmaxI8", "TableI8", "Window",
-    "add_multipliers", "channel_table", "fixed_point", "function_table", "multiplier_table", "softmax_multiplier",
-    "softmax_table", "with_head",
+    "add_multipliers", "all_short", "channel_table", "fixed_point", "function_table", "multiplier_table",
+    "softmax_multiplier", "softmax_table", "with_head",
 ]  # fmt: skip
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 DOT_MOST = 65535
 """Products in one sum of a convolution."""
 BIAS_MOST = 1 << 30
+CONV_SHORT, CONV_POINTWISE = 1, 2
+"""Flags of a convolution."""
 
 
 class Kernel(IntEnum):
@@ -97,6 +99,11 @@ def channel_table(bias: npt.ArrayLike, factors: Sequence[float]) -> bytes:
     if rows.size and int(np.abs(rows).max()) > BIAS_MOST:
         raise ValueError(f"a bias of {int(np.abs(rows).max())} with the zero point folded in: at most 2 ** 30")
     return b"".join(struct.pack("<iii", b, *fixed_point(f)) for b, f in zip(rows.tolist(), factors, strict=True))
+
+
+def all_short(table: bytes) -> bool:
+    """Whether every shift of a table of channels is above 0."""
+    return all(shift > 0 for _, _, shift in struct.iter_unpack("<iii", table))
 
 
 def multiplier_table(factors: Sequence[float]) -> bytes:
@@ -173,6 +180,10 @@ class ConvI8:
     low: int = -128
     high: int = 127
     depthwise: bool = False
+    short: bool = False
+    """Whether all channels have a shift above 0 (`all_short`), so that sums are requantised the short way."""
+    scratch: int = 0
+    """Place in the scratch of what ``scratch_bytes`` says."""
 
     def pack(self) -> bytes:
         """The record."""
@@ -180,8 +191,8 @@ class ConvI8:
             Kernel.DEPTHWISE_I8 if self.depthwise else Kernel.CONV_I8,
             self.window.pack()
             + struct.pack(
-                "<IIIIHbbbbH", self.input, self.output, self.weights, self.channels, self.groups, self.input_zero,
-                self.output_zero, self.low, self.high, 0,
+                "<IIIIHbbbbHI", self.input, self.output, self.weights, self.channels, self.groups, self.input_zero,
+                self.output_zero, self.low, self.high, self._flags(), self.scratch,
             ),
         )  # fmt: skip
 
@@ -190,10 +201,17 @@ class ConvI8:
         w = self.window
         if self.depthwise:
             return 29 * w.in_channels
+        return 0 if self._pointwise() else 2 * w.kernel_height * w.kernel_width * (w.in_channels // self.groups)
+
+    def _pointwise(self) -> bool:
+        """Whether output pixels are the input's one by one, and nothing is gathered."""
+        w = self.window
         same = (w.out_height, w.out_width, w.stride_height, w.stride_width) == (w.in_height, w.in_width, 1, 1)
-        if same and (w.kernel_height, w.kernel_width, self.groups, w.pad_top, w.pad_left) == (1, 1, 1, 0, 0):
-            return 0
-        return 2 * w.kernel_height * w.kernel_width * (w.in_channels // self.groups)
+        point = (w.kernel_height, w.kernel_width, self.groups, w.pad_top, w.pad_left) == (1, 1, 1, 0, 0)
+        return same and point and not self.depthwise
+
+    def _flags(self) -> int:
+        return (CONV_SHORT if self.short else 0) | (CONV_POINTWISE if self._pointwise() else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,13 +50,16 @@ class ConvF32:
     low: float = -math.inf
     high: float = math.inf
     depthwise: bool = False
+    scratch: int = 0
+    """Place in the scratch of what ``scratch_bytes`` says."""
 
     def pack(self) -> bytes:
         """The record."""
         kernel = Kernel.DEPTHWISE_F32 if self.depthwise else Kernel.CONV_F32
         places = (self.input, self.output, self.weights, self.bias)
         return with_head(
-            kernel, self.window.pack() + struct.pack("<IIIIffI", *places, self.low, self.high, self.groups)
+            kernel,
+            self.window.pack() + struct.pack("<IIIIffII", *places, self.low, self.high, self.groups, self.scratch),
         )
 
     def scratch_bytes(self) -> int:

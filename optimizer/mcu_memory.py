@@ -23,6 +23,7 @@ from optimizer.plan import ArenaLayout, Segment, Transfer
 __all__ = [
     "SegmentMemory",
     "SegmentPart",
+    "scratch_key",
     "scratch_ranges",
     "segment_memory",
     "segment_part",
@@ -52,8 +53,7 @@ class SegmentMemory:
     """Bytes of a segment on its board."""
 
     layout: ArenaLayout
-    """The scratch included, which stands at its start."""
-    scratch_bytes: int
+    """Operators' scratch included."""
     records: int
     image_bytes: int
     claimed_bytes: int
@@ -63,6 +63,11 @@ class SegmentMemory:
 def wire_key(graph: Graph, tensor: int) -> int:
     """Number in a layout of the buffer that holds a turned tensor as it is on the wire."""
     return len(graph.tensors) + tensor
+
+
+def scratch_key(graph: Graph, operator: int) -> int:
+    """Number in a layout of what an operator needs beside its tensors while it runs."""
+    return 2 * len(graph.tensors) + operator
 
 
 def segment_part(
@@ -153,10 +158,14 @@ def _taken(
 _RESHAPING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 
 
-def scratch_ranges(small: SmallProcessor, part: SegmentPart) -> list[LiveRange]:
-    """What operators need beside their tensors, at the start of the arena, while they run."""
-    needs = ((at, small.needs[v]) for at, v in enumerate(part.operators, 1))
-    return [LiveRange((), n.scratch_bytes, at, at) for at, n in needs if n is not None and n.scratch_bytes]
+def scratch_ranges(graph: Graph, small: SmallProcessor, part: SegmentPart) -> list[LiveRange]:
+    """What operators need beside their tensors while they run."""
+    needs = ((at, v, small.needs[v]) for at, v in enumerate(part.operators, 1))
+    return [
+        LiveRange((scratch_key(graph, v),), n.scratch_bytes, at, at)
+        for at, v, n in needs
+        if n is not None and n.scratch_bytes
+    ]
 
 
 def segment_memory(
@@ -164,17 +173,15 @@ def segment_memory(
 ) -> SegmentMemory:
     """Everything a segment takes of its board. ``sizes``: (t,) bytes."""
     runtime = small.runtime
-    held = [*small_buffers(graph, small, part, sizes), *scratch_ranges(small, part)]
+    held = [*small_buffers(graph, small, part, sizes), *scratch_ranges(graph, small, part)]
     layout = pack_arena(held, runtime.arena_alignment, _PACKING_S)
     kept = [n for n in _recorded(graph, small, part, layout) if n is not None]
     turns = len(part.turned)
     records = sum(n.records for n in kept) + turns
     record_bytes = sum(n.record_bytes for n in kept) + turns * runtime.kernels[_MOVE].record_bytes
     head = runtime.header_bytes + runtime.tensor_bytes * (len(part.entering) + len(part.leaving)) + record_bytes
-    scratch = max((n.scratch_bytes for n in kept), default=0)
     return SegmentMemory(
         layout=layout,
-        scratch_bytes=scratch,
         records=records,
         image_bytes=runtime.block(head) + sum(n.weights_bytes for n in kept),
         claimed_bytes=runtime.block(runtime.block(layout.size_bytes) + runtime.record_ram_bytes * records),

@@ -36,9 +36,8 @@ class Packing:
 def pack_arena(buffers: Sequence[LiveRange], alignment: int = 1, budget_s: float = 0.1) -> ArenaLayout:
     """Layout of a segment's arena; tensors that share a buffer share its offset.
 
-    Buffers without tensors stand at the start of the arena; no two of them may live at one time. ``alignment``: offsets
-    are multiples of it, and buffers count rounded up to it. ``budget_s``: CP-SAT's deterministic time. Raises
-    ValueError for an alignment below 1.
+    ``alignment``: offsets are multiples of it, and buffers count rounded up to it. ``budget_s``: CP-SAT's deterministic
+    time. Raises ValueError for an alignment below 1.
     """
     if alignment < 1:
         raise ValueError(f"alignment {alignment} is not a positive number of bytes")
@@ -58,7 +57,7 @@ def layout_faults(buffers: Sequence[LiveRange], layout: ArenaLayout) -> Iterator
         yield "has another alignment or other tensors than the segment"
         return
     sizes = [-(-b.size_bytes // layout.alignment) * layout.alignment for b in buffers]
-    offsets = [layout.offsets[b.tensors[0]] if b.tensors else 0 for b in buffers]
+    offsets = [layout.offsets[b.tensors[0]] for b in buffers]
     if any(layout.offsets[t] != at for b, at in zip(buffers, offsets, strict=True) for t in b.tensors):
         yield "moves a tensor that is worked in place"
     if layout.peak_bytes != live_peak_bytes(buffers, sizes):
@@ -97,7 +96,6 @@ def pack(buffers: Sequence[LiveRange], sizes: Sequence[int], budget_s: float) ->
             return best
         out = {i for i in order if packing.offsets[i] + sizes[i] > peak}
         order = [i for i in order if i in out] + [i for i in order if i not in out]
-        order.sort(key=lambda i: bool(buffers[i].tensors))  # what stands at the start comes first
     if budget_s <= 0 or len(buffers) > _MAX_EXACT:
         return best
     return _exact(buffers, sizes, peak, best, budget_s)
@@ -109,7 +107,7 @@ def greedy_by_size(buffers: Sequence[LiveRange], sizes: Sequence[int]) -> Packin
 
 
 def _by_size(buffers: Sequence[LiveRange], sizes: Sequence[int]) -> list[int]:
-    return sorted(range(len(buffers)), key=lambda i: (bool(buffers[i].tensors), -sizes[i], buffers[i].first))
+    return sorted(range(len(buffers)), key=lambda i: (-sizes[i], buffers[i].first))
 
 
 def _first_fit(buffers: Sequence[LiveRange], sizes: Sequence[int], order: Sequence[int]) -> Packing:
@@ -135,7 +133,7 @@ def _exact(buffers: Sequence[LiveRange], sizes: Sequence[int], peak: int, known:
     height = model.new_int_var(peak // unit, known.size_bytes // unit, "height")
     starts, times, places = [], [], []
     for i, (b, size) in enumerate(zip(buffers, sizes, strict=True)):
-        start = model.new_int_var(0, (known.size_bytes - size) // unit if b.tensors else 0, "")
+        start = model.new_int_var(0, (known.size_bytes - size) // unit, "")
         model.add(start + size // unit <= height)
         starts.append(start)
         times.append(model.new_fixed_size_interval_var(b.first, b.last - b.first + 1, ""))

@@ -120,4 +120,4 @@ def arena_faults(problem: Problem, plan: Plan) -> Iterator[str]:
 def _small_buffers(problem: Problem, segment: Segment, part: SegmentPart) -> list[LiveRange]:
     q = problem.processor_index[segment.processor]
     small, sizes = problem.small_processors[q], problem.tables.tensor_bytes[:, q]
-    return [*small_buffers(problem.graph, small, part, sizes), *scratch_ranges(small, part)]
+    return [*small_buffers(problem.graph, small, part, sizes), *scratch_ranges(problem.graph, small, part)]

@@ -10,6 +10,7 @@ from optimizer.graph import Graph
 from optimizer.plan import ArenaLayout, Certificate, Hop, MemoryUse, Plan, Score, Segment, Slot, Transfer
 
 __all__ = [
+    "SCRATCH_SUFFIX",
     "WIRE_SUFFIX",
     "arena_to_dict",
     "certificate_from_dict",
@@ -24,6 +25,8 @@ __all__ = [
 
 WIRE_SUFFIX = "@wire"
 """Behind a tensor's name: its buffer as it is on the wire, where a microcontroller turns it."""
+SCRATCH_SUFFIX = "@scratch"
+"""Behind an operator's name: what a microcontroller's kernel needs beside tensors while it runs."""
 
 
 def schedule_to_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def _transfer(graph: Graph, data: Mapping[str, Any]) -> Transfer:
 
 
 def arena_to_dict(graph: Graph, layout: ArenaLayout) -> dict[str, Any]:
-    """Sizes in bytes, offsets by tensor name."""
+    """Sizes in bytes, offsets by name of the buffer."""
     return {
         "size_bytes": layout.size_bytes,
         "peak_bytes": layout.peak_bytes,
@@ -122,14 +125,20 @@ def _arena(graph: Graph, data: Mapping[str, Any]) -> ArenaLayout:
 
 
 def _buffer_name(graph: Graph, number: int) -> str:
-    """Name of a buffer: a tensor, or one as it is on the wire (see optimizer.mcu_memory)."""
-    wire = number - len(graph.tensors)
-    return graph.tensors[number].name if wire < 0 else f"{graph.tensors[wire].name}{WIRE_SUFFIX}"
+    """Name of a buffer: a tensor, one as it is on the wire, or scratch (see optimizer.mcu_memory)."""
+    kind, index = divmod(number, len(graph.tensors))
+    if kind == 0:
+        return graph.tensors[index].name
+    if kind == 1:
+        return f"{graph.tensors[index].name}{WIRE_SUFFIX}"
+    return f"{graph.operators[number - 2 * len(graph.tensors)].name}{SCRATCH_SUFFIX}"
 
 
 def _buffer(graph: Graph, name: str) -> int:
     if name in graph.tensor_index:
         return graph.tensor_index[name]
+    if name.endswith(SCRATCH_SUFFIX):
+        return 2 * len(graph.tensors) + graph.operator_by_name[name.removesuffix(SCRATCH_SUFFIX)].index
     return len(graph.tensors) + graph.tensor_index[name.removesuffix(WIRE_SUFFIX)]
 
 

@@ -78,7 +78,7 @@ class BundleArena:
     operators: tuple[str, ...]
     """In the plan's order."""
     offsets: Mapping[str, int]
-    """Bytes by tensor name, and by "NAME@wire" for one that lies otherwise on the wire."""
+    """Bytes by tensor name, and by "NAME@wire" for one that lies otherwise on the wire, and by "OPERATOR@scratch"."""
     size_bytes: int
 
 

@@ -57,6 +57,7 @@ def under(w: r.Window, values: Real, outside: float) -> tuple[Real, Real]:
 def check_conv_i8(host: Kernels, window: r.Window, values: Int8, weights: Int8, table: bytes, **rest: Any) -> Int8:
     """Convolution, depthwise or not; what was made."""
     out = window.out_height * window.out_width * window.out_channels
+    rest = {"short": r.all_short(table), **rest}
     record = r.ConvI8(window=window, input=0, output=values.size, weights=len(table), channels=0, **rest)
     after = host.run(
         record.pack(), arena=values.tobytes() + bytes(out), weights=table + weights.tobytes(),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from boards.board import Board, System
 from boards.catalog import load_board, load_medium
@@ -16,6 +17,7 @@ from firmware_interface.compiler import CompiledSegment, SegmentLayout, compile_
 from optimizer.cost_models.roofline import roofline_costs
 from optimizer.graph import Graph
 from optimizer.mcu import code_bytes, with_code
+from optimizer.mcu_memory import turned_tensors
 from optimizer.memory_plan import with_arenas
 from optimizer.onnx_file import load_onnx
 from optimizer.onnx_model import build_graph
@@ -47,38 +49,61 @@ def board_of(firmware: str, ram_bytes: int, slot_bytes: int) -> Board:
 
 def row_of(board: Board, count: int) -> System:
     """Boards of one kind, joined by UARTs."""
-    names = [f"b{i}" for i in range(count)]
+    return row(*[board] * count)
+
+
+def row(*boards: Board) -> System:
+    """Boards b0, b1, ... joined by UARTs, each with the next."""
+    names = [f"b{i}" for i in range(len(boards))]
     medium = load_medium("uart-115200")
     links = [
         medium.link(f"{a}->{b}", a, b, f"{a}->{b}")
         for one, two in itertools.pairwise(names)
         for a, b in ((one, two), (two, one))
     ]
-    return System("row", tuple(replace(board, name=n) for n in names), tuple(links), names[0], names[-1])
+    named = tuple(replace(board, name=n) for board, n in zip(boards, names, strict=True))
+    return System("row", named, tuple(links), names[0], names[-1])
 
 
 def planned(model: str | Path, board: Board, count: int = 1) -> Planned:
     """The network over that many boards, with about as much of the image on each; whether it fits is not looked at."""
-    prepared = prepare(load_onnx(model))
-    system = row_of(board, count)
-    graph = with_code(build_graph(prepared), system)
-    problem = Problem(graph, system, roofline_costs(graph, system))
+    prepared, problem = problem_over(model, row_of(board, count))
+    graph = problem.graph
     sizes = code_bytes(graph, problem.small_processors[0])
     before = np.cumsum([sum(sizes[i] for i in op.initializers) for op in graph.operators])
-    plan = Pool(problem).score(np.maximum(before - 1, 0) * count // max(int(before[-1]), 1))
+    return planned_as(prepared, problem, np.maximum(before - 1, 0) * count // max(int(before[-1]), 1))
+
+
+def problem_over(model: str | Path, system: System) -> tuple[Prepared, Problem]:
+    """The network as a problem over these boards."""
+    prepared = prepare(load_onnx(model))
+    graph = with_code(build_graph(prepared), system)
+    return prepared, Problem(graph, system, roofline_costs(graph, system))
+
+
+def planned_as(prepared: Prepared, problem: Problem, assignment: npt.NDArray[np.int64]) -> Planned:
+    """The plan of an assignment, operator to processor, and the images of its microcontroller boards."""
+    plan = Pool(problem).score(assignment)
     assert plan is not None
     plan = with_arenas(problem, plan)
-    return Planned(
-        problem, plan, {s.processor.split("/")[0]: compiled(prepared, graph, plan, s, board) for s in plan.segments}
-    )
+    turned = turned_tensors(problem.graph, problem.system, plan.segments, plan.transfers)
+    images = {
+        s.processor.split("/")[0]: compiled(prepared, problem.graph, plan, s, problem.processors[q].board, turned)
+        for s in plan.segments
+        if (q := problem.processor_index[s.processor]) in problem.small_processors
+    }
+    return Planned(problem, plan, images)
 
 
-def compiled(prepared: Prepared, graph: Graph, plan: Plan, segment: Segment, board: Board) -> CompiledSegment:
-    """The image of one segment."""
+def compiled(
+    prepared: Prepared, graph: Graph, plan: Plan, segment: Segment, board: Board, turned: Collection[int] = ()
+) -> CompiledSegment:
+    """The image of one segment; ``turned``: tensors that are channels first on the wire."""
     entering = [t.tensor for t in plan.transfers if segment.name in t.consumers]
     leaving = [t.tensor for t in plan.transfers if t.producer == segment.name]
     proto = build_submodel(prepared, graph, segment.name, segment.operators, entering, leaving).proto
     arena = arena_to_dict(graph, plan.arenas[segment.name])
     names = tuple(graph.operators[v].name for v in segment.operators)
     layout = SegmentLayout(names, arena["offsets"], arena["size_bytes"])
-    return compile_segment(proto, board=board.firmware, layout=layout)
+    wire = {graph.tensors[t].name: "nchw" for t in (*entering, *leaving) if t in turned}
+    return compile_segment(proto, board=board.firmware, layout=layout, wire=wire)

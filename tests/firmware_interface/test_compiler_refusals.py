@@ -82,6 +82,21 @@ def test_a_layout_in_which_tensors_overlap_is_refused() -> None:
             compile_segment(model, board="", layout=wrong)
 
 
+def test_a_layout_whose_scratch_meets_a_tensor_is_refused() -> None:
+    model = load_zoo_model("tiny_digits_int8")
+    layout = lower(model).layout
+    behind = {"conv1@scratch": layout.arena_bytes, "conv2@scratch": layout.arena_bytes + 20}
+    good = replace(layout, offsets={**layout.offsets, **behind}, arena_bytes=layout.arena_bytes + 200)
+    assert compile_segment(model, board="", layout=good).scratch_in_arena
+    for place in (layout.offsets["input"], layout.arena_bytes + 2, layout.arena_bytes + 184):
+        with pytest.raises(CompileError, match=r"Conv 'conv1'.*scratch from \d+ to \d+.*plan again"):
+            compile_segment(model, board="", layout=replace(good, offsets={**good.offsets, "conv1@scratch": place}))
+    with pytest.raises(CompileError, match="scratch from -1"):
+        compile_segment(
+            model, board="", layout=replace(good, offsets={**layout.offsets, "conv1@scratch": layout.arena_bytes})
+        )
+
+
 def test_tensors_are_turned_where_the_other_end_has_channels_first() -> None:
     model = one("Sigmoid", (1, 3, 4, 5))
     segment = compile_segment(model, board="", wire={"x": "nchw", "y": "nchw"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,32 @@ def test_too_small_a_scratch_and_too_long_a_sum_are_refused(host: KernelHost) ->
     long = r.ConvI8(window=r.Window(4, 65535, 1, 1, 1, 1, 4, 65535), input=0, output=0, weights=12, channels=0)
     with pytest.raises(RefusedError):
         host.run(long.pack(), arena=bytes(4 * 65535), weights=table + bytes(4 * 65535), scratch_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_flags_and_places_of_scratch_that_are_not_true_are_refused(host: KernelHost, depthwise: bool) -> None:
+    window = r.Window(3, 3, 4, 3, 3, 4, 3, 3, pad_top=1, pad_left=1)
+    short, long = r.channel_table([0] * 4, [0.1] * 4), r.channel_table([0] * 4, [0.1, 0.1, 0.1, 0.7])
+    assert (r.all_short(short), r.all_short(long)) == (True, False)
+    record = r.ConvI8(
+        window=window, input=0, output=36, weights=48, channels=0, groups=4 if depthwise else 1, depthwise=depthwise
+    )
+    needs = record.scratch_bytes()
+
+    def ask(record: r.ConvI8, table: bytes, flags: int = 0) -> bool:
+        packed = bytearray(record.pack())
+        packed[54] |= flags
+        memory = {"arena": bytes(72), "weights": table + bytes(144), "scratch_bytes": needs + 8}
+        return host.ask(bytes(packed), **memory)[0]
+
+    assert ask(record, short)
+    assert ask(replace(record, short=True), short)
+    assert not ask(replace(record, short=True), long)
+    assert not ask(record, short, r.CONV_POINTWISE), "a window of nine elements"
+    assert not ask(record, short, 4)
+    assert ask(replace(record, scratch=8), short)
+    assert not ask(replace(record, scratch=6), short)
+    assert not ask(replace(record, scratch=12), short)
 
 
 @settings(max_examples=30, deadline=None)

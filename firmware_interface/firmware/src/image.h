@@ -13,8 +13,8 @@
  *   52      2     operators
  *   54      2     inputs
  *   56      2     outputs
- *   58      2     flags: bit 0, the scratch is the start of the arena (tensors that live beside an operator stand
- *                 above what it needs); else it is placed behind the arena
+ *   58      2     flags: bit 0, the scratch is the start of the arena (records say where in it theirs is, beside the
+ *                 tensors that live then); else it is placed behind the arena
  *   60      4     where the tensors' table begins: inputs, then outputs, each u32 offset in the arena, u32 bytes
  *   64      4     where the weights begin; 16-aligned
  *   68      4     bytes of weights

@@ -33,23 +33,34 @@ static inline int32_t clamp(int32_t value, int32_t low, int32_t high) {
 /* zero + the integer nearest to accumulator * multiplier / 2^(32 + shift), halves up; saturated to int8. */
 int8_t requantize(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero);
 
-/* The same, of a channel whose shift is above 0. */
-static inline int8_t requantize_short(int32_t accumulator, const struct channel *c, int32_t zero) {
+/* The same where the shift is above 0 (CONV_SHORT). */
+static inline int8_t requantize_short(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero) {
     int32_t high;
 #if KERNELS_DSP
     /* The bit that was shifted out last is the carry. */
-    __asm("smmul %0, %1, %2" : "=r"(high) : "r"(accumulator), "r"(c->multiplier));
-    __asm("asrs %0, %0, %1\n\tadc %0, %0, %2" : "+r"(high) : "r"(c->shift), "r"(zero) : "cc");
+    __asm("smmul %0, %1, %2" : "=r"(high) : "r"(accumulator), "r"(multiplier));
+    __asm("asrs %0, %0, %1\n\tadc %0, %0, %2" : "+r"(high) : "r"(shift), "r"(zero) : "cc");
     __asm("ssat %0, #8, %0" : "+r"(high));
     return (int8_t)high;
 #else
-    high = (int32_t)((int64_t)accumulator * c->multiplier >> 32);
-    return (int8_t)clamp(((high + (1 << (c->shift - 1))) >> c->shift) + zero, -128, 127);
+    high = (int32_t)((int64_t)accumulator * multiplier >> 32);
+    return (int8_t)clamp(((high + (1 << (shift - 1))) >> shift) + zero, -128, 127);
 #endif
 }
 
-/* Whether all of them have a shift above 0, which an ordinary operator's do. */
-bool channels_short(const struct channel *channels, uint32_t count);
+/* Two words, one instruction, which the compiler takes for two where registers are scarce. */
+#if KERNELS_DSP
+#define LOAD_TWO(first, second, at0, at1) __asm("ldrd %0, %1, %2" : "=r"(first), "=r"(second) : "m"(at0), "m"(at1))
+#else
+#define LOAD_TWO(first, second, at0, at1) ((first) = (at0), (second) = (at1))
+#endif
+
+/* The same of a channel. */
+static inline int8_t requantize_channel(int32_t accumulator, const struct channel *c, int32_t zero) {
+    int32_t multiplier, shift;
+    LOAD_TWO(multiplier, shift, c->multiplier, c->shift);
+    return requantize_short(accumulator, multiplier, shift, zero);
+}
 
 static inline bool requantize_check(int32_t multiplier, int32_t shift) {
     return multiplier >= 0 && shift >= -31 && shift <= 22;

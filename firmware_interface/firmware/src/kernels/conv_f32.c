@@ -20,7 +20,7 @@ static bool check_conv(const struct kernel_memory *memory, const uint8_t *record
     struct conv_f32 c;
     return read(memory, record, bytes, &c) && depth(&c) <= 1u << 24 &&
            inside_f32(c.weights, depth(&c) * c.window.out_channels, memory->weight_bytes) &&
-           memory->scratch_bytes >= 4 * depth(&c);
+           c.scratch % 4 == 0 && inside(c.scratch, 4 * depth(&c), memory->scratch_bytes);
 }
 
 static bool check_depthwise(const struct kernel_memory *memory, const uint8_t *record, uint32_t bytes) {
@@ -49,14 +49,15 @@ static void run_conv(const struct kernel_memory *memory, const uint8_t *record) 
     uint32_t k = (uint32_t)depth(&c), each_in = w->in_channels / c.groups, each_out = w->out_channels / c.groups;
     const float *bias = weights_f32(memory, c.bias);
     float *output = tensor_f32(memory, c.output);
+    uint8_t *gathered = memory->scratch + c.scratch;
     for (uint32_t row = 0; row < w->out_height; row++) {
         for (uint32_t column = 0; column < w->out_width; column++, output += w->out_channels) {
             const float *weights = weights_f32(memory, c.weights);
             for (uint32_t group = 0; group < c.groups; group++) {
                 const uint8_t *input = memory->arena + c.input + 4 * group * each_in;
-                window_gather(w, input, 4u * w->in_channels, 4 * each_in, row, column, 0, memory->scratch);
+                window_gather(w, input, 4u * w->in_channels, 4 * each_in, row, column, 0, gathered);
                 for (uint32_t n = group * each_out; n < (group + 1) * each_out; n++, weights += k) {
-                    float sum = product((const float *)(void *)memory->scratch, weights, k) + bias[n];
+                    float sum = product((const float *)(void *)gathered, weights, k) + bias[n];
                     output[n] = limit_f32(sum, c.low, c.high);
                 }
             }

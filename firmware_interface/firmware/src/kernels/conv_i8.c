@@ -15,32 +15,37 @@ static bool pointwise(const struct conv_i8 *c) {
            w->out_width == w->in_width;
 }
 
-bool channels_check(const struct kernel_memory *memory, uint32_t at, uint32_t count) {
+/* Whether the table of channels lies in the weights and holds what the arithmetic takes. */
+static bool channels_check(const struct kernel_memory *memory, uint32_t at, uint32_t count, bool all_short) {
     if (at % 4 != 0 || !inside(at, (uint64_t)count * sizeof(struct channel), memory->weight_bytes)) return false;
     for (uint32_t i = 0; i < count; i++) {
         struct channel channel;
         __builtin_memcpy(&channel, memory->weights + at + i * sizeof channel, sizeof channel);
         if (!requantize_check(channel.multiplier, channel.shift)) return false;
         if (channel.bias > 1 << 30 || channel.bias < -(1 << 30)) return false;
+        if (all_short && channel.shift <= 0) return false;
     }
     return true;
 }
 
-bool conv_i8_places(const struct kernel_memory *memory, const struct conv_i8 *c) {
+bool conv_i8_places(const struct kernel_memory *memory, const struct conv_i8 *c, uint64_t scratch_bytes) {
     return window_check(&c->window) && inside(c->input, window_in(&c->window), memory->arena_bytes) &&
            inside(c->output, window_out(&c->window), memory->arena_bytes) && c->low <= c->high &&
-           channels_check(memory, c->channels, c->window.out_channels);
+           c->scratch % 4 == 0 &&
+           inside(c->scratch, scratch_bytes, memory->scratch_bytes) &&
+           channels_check(memory, c->channels, c->window.out_channels, (c->flags & CONV_SHORT) != 0);
 }
 
 static bool check(const struct kernel_memory *memory, const uint8_t *record, uint32_t bytes) {
     struct conv_i8 c;
     if (bytes != sizeof c) return false;
     __builtin_memcpy(&c, record, sizeof c);
-    if (!conv_i8_places(memory, &c)) return false;
     if (c.groups == 0 || c.window.in_channels % c.groups != 0 || c.window.out_channels % c.groups != 0) return false;
     uint64_t k = (uint64_t)c.window.kernel_height * c.window.kernel_width * (c.window.in_channels / c.groups);
+    bool gathers = (c.flags & CONV_POINTWISE) == 0;
+    if ((c.flags & ~(unsigned)(CONV_SHORT | CONV_POINTWISE)) != 0 || !(gathers || pointwise(&c))) return false;
     return k <= DOT_MOST && inside(c.weights, k * c.window.out_channels, memory->weight_bytes) &&
-           (pointwise(&c) || memory->scratch_bytes >= 2 * k);
+           conv_i8_places(memory, &c, gathers ? 2 * k : 0);
 }
 
 static void run_pointwise(const struct kernel_memory *memory, const struct conv_i8 *c, const struct dot_i8 *dot) {
@@ -58,7 +63,7 @@ static void run_gathered(const struct kernel_memory *memory, const struct conv_i
     uint32_t outputs = w->out_channels / c->groups;
     const uint8_t *input = memory->arena + c->input + group * channels;
     int8_t *output = tensor_i8(memory, c->output) + group * outputs;
-    uint8_t *inputs = memory->scratch;
+    uint8_t *inputs = memory->scratch + c->scratch;
     bool waiting = false;
     for (uint32_t row = 0; row < w->out_height; row++) {
         for (uint32_t column = 0; column < w->out_width; column++) {
@@ -79,16 +84,15 @@ static void run(const struct kernel_memory *memory, const uint8_t *record) {
     const struct window *w = &c->window;
     uint32_t outputs = w->out_channels, k = (uint32_t)w->kernel_height * w->kernel_width * w->in_channels;
     struct dot_i8 dot = {.depth = k, .outputs = outputs, .pitch = outputs, .zero = c->output_zero};
+    dot.brief = (c->flags & CONV_SHORT) != 0;
     dot.weights = weights_i8(memory, c->weights);
     dot.channels = (const struct channel *)(const void *)(memory->weights + c->channels);
-    if (pointwise(c)) {
-        dot.brief = channels_short(dot.channels, outputs);
+    if ((c->flags & CONV_POINTWISE) != 0) {
         run_pointwise(memory, c, &dot);
     } else {
         dot.depth = k / c->groups;
         dot.outputs = outputs / c->groups;
         for (uint32_t group = 0; group < c->groups; group++) {
-            dot.brief = channels_short(dot.channels, dot.outputs);
             run_gathered(memory, c, &dot, group);
             dot.weights += dot.outputs * dot.depth;
             dot.channels += dot.outputs;

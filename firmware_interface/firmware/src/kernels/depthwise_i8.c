@@ -13,9 +13,9 @@ static bool check(const struct kernel_memory *memory, const uint8_t *record, uin
     __builtin_memcpy(&c, record, sizeof c);
     const struct window *w = &c.window;
     uint32_t taps = (uint32_t)w->kernel_height * w->kernel_width;
-    return conv_i8_places(memory, &c) && w->in_channels == w->out_channels && c.groups == w->in_channels &&
-           taps <= UINT16_MAX && inside(c.weights, (uint64_t)taps * w->in_channels, memory->weight_bytes) &&
-           memory->scratch_bytes >= (uint32_t)SCRATCH_OF_CHANNEL * w->in_channels;
+    return conv_i8_places(memory, &c, (uint64_t)SCRATCH_OF_CHANNEL * w->in_channels) &&
+           (c.flags & ~(unsigned)CONV_SHORT) == 0 && w->in_channels == w->out_channels && c.groups == w->in_channels && taps <= UINT16_MAX &&
+           inside(c.weights, (uint64_t)taps * w->in_channels, memory->weight_bytes);
 }
 
 struct depthwise {
@@ -23,7 +23,7 @@ struct depthwise {
     const int8_t *weights;
     const struct channel *channels;
     const int8_t *input;
-    uint32_t *pairs;
+    int32_t *pairs;
     uint8_t *patch;
 };
 
@@ -32,7 +32,7 @@ static void pixel_plain(const struct depthwise *d, uint32_t row, uint32_t column
     const struct window *w = &d->c->window;
     uint32_t channels = w->in_channels;
     int32_t top = window_top(w, row), left = window_left(w, column), zero = d->c->output_zero;
-    int32_t *restrict sums = (int32_t *)(void *)d->pairs;
+    int32_t *restrict sums = d->pairs;
     const int8_t *weights = d->weights;
     for (uint32_t i = 0; i < channels; i++) sums[i] = d->channels[i].bias;
     for (uint32_t ky = 0; ky < w->kernel_height; ky++) {
@@ -54,17 +54,17 @@ static void pixel_plain(const struct depthwise *d, uint32_t row, uint32_t column
 
 #if KERNELS_DSP
 /* Weights of taps 2i and 2i + 1 of a channel side by side, the four even and odd bytes' order of a load: 0, 2, 1, 3. */
-static void pair_weights(const int8_t *weights, uint32_t channels, uint32_t *pairs) {
+static void pair_weights(const int8_t *weights, uint32_t channels, int32_t *pairs) {
     for (uint32_t channel = 0; channel < channels; channel += 4) {
         for (uint32_t tap = 0; tap < TAPS; tap += 2) {
             const int8_t *at = weights + tap * channels + channel;
             uint32_t low = load4(at);
             uint32_t high = tap + 1 < TAPS ? load4(at + channels) : 0;
             uint32_t le = even(low), he = even(high), lo = odd(low), ho = odd(high);
-            *pairs++ = (le & 0xFFFFu) | he << 16;
-            *pairs++ = le >> 16 | (he & 0xFFFF0000u);
-            *pairs++ = (lo & 0xFFFFu) | ho << 16;
-            *pairs++ = lo >> 16 | (ho & 0xFFFF0000u);
+            *pairs++ = (int32_t)((le & 0xFFFFu) | he << 16);
+            *pairs++ = (int32_t)(le >> 16 | (he & 0xFFFF0000u));
+            *pairs++ = (int32_t)((lo & 0xFFFFu) | ho << 16);
+            *pairs++ = (int32_t)(lo >> 16 | (ho & 0xFFFF0000u));
         }
     }
 }
@@ -85,20 +85,23 @@ struct sums {
     int32_t s0, s1, s2, s3;
 };
 
-static inline __attribute__((always_inline)) void two_taps(struct sums *s, uint32_t u, uint32_t v, const uint32_t *pairs) {
+static inline __attribute__((always_inline)) void two_taps(struct sums *s, uint32_t u, uint32_t v, const int32_t *pairs) {
+    int32_t first, second;
     uint32_t low = even(u), high = even(v);
-    s->s0 = multiply2(bottoms(low, high), pairs[0], s->s0);
-    s->s2 = multiply2(tops(low, high), pairs[1], s->s2);
+    LOAD_TWO(first, second, pairs[0], pairs[1]);
+    s->s0 = multiply2(bottoms(low, high), (uint32_t)first, s->s0);
+    s->s2 = multiply2(tops(low, high), (uint32_t)second, s->s2);
     low = odd(u), high = odd(v);
-    s->s1 = multiply2(bottoms(low, high), pairs[2], s->s1);
-    s->s3 = multiply2(tops(low, high), pairs[3], s->s3);
+    LOAD_TWO(first, second, pairs[2], pairs[3]);
+    s->s1 = multiply2(bottoms(low, high), (uint32_t)first, s->s1);
+    s->s3 = multiply2(tops(low, high), (uint32_t)second, s->s3);
 }
 
 /* One pixel whose window begins at `from`; `line` bytes to the next row of it. */
 static void pixel_3x3(const struct depthwise *d, const int8_t *from, uint32_t line, int8_t *output) {
     uint32_t channels = d->c->window.in_channels;
     int32_t zero = d->c->output_zero;
-    const uint32_t *pairs = d->pairs;
+    const int32_t *pairs = d->pairs;
     const struct channel *c = d->channels;
     for (const int8_t *end = from + channels; from < end; from += 4) {
         const int8_t *at = from;
@@ -112,15 +115,16 @@ static void pixel_3x3(const struct depthwise *d, const int8_t *from, uint32_t li
         u = load4(at), v = load4(at + channels);
         two_taps(&s, u, v, pairs + 12);
         uint32_t last = load4(at + 2 * channels), e = even(last), o = odd(last);
-        s.s0 = __smlabb((int32_t)e, (int32_t)pairs[16], s.s0);
-        s.s2 = __smlatb((int32_t)e, (int32_t)pairs[17], s.s2);
-        s.s1 = __smlabb((int32_t)o, (int32_t)pairs[18], s.s1);
-        s.s3 = __smlatb((int32_t)o, (int32_t)pairs[19], s.s3);
+        int32_t first, second;
+        LOAD_TWO(first, second, pairs[16], pairs[17]);
+        s.s0 = __smlabb((int32_t)e, first, s.s0), s.s2 = __smlatb((int32_t)e, second, s.s2);
+        LOAD_TWO(first, second, pairs[18], pairs[19]);
+        s.s1 = __smlabb((int32_t)o, first, s.s1), s.s3 = __smlatb((int32_t)o, second, s.s3);
         pairs += 4 * PAIRS;
-        output[0] = requantize_short(s.s0, c, zero);
-        output[1] = requantize_short(s.s1, c + 1, zero);
-        output[2] = requantize_short(s.s2, c + 2, zero);
-        output[3] = requantize_short(s.s3, c + 3, zero);
+        output[0] = requantize_channel(s.s0, c, zero);
+        output[1] = requantize_channel(s.s1, c + 1, zero);
+        output[2] = requantize_channel(s.s2, c + 2, zero);
+        output[3] = requantize_channel(s.s3, c + 3, zero);
         output += 4, c += 4;
     }
 }
@@ -142,7 +146,7 @@ static void pixel_paired(const struct depthwise *d, uint32_t row, uint32_t colum
 static bool paired(const struct depthwise *d) {
     const struct window *w = &d->c->window;
     return w->kernel_height == 3 && w->kernel_width == 3 && w->dilation_height == 1 && w->dilation_width == 1 &&
-           w->in_channels % 4 == 0 && channels_short(d->channels, w->in_channels);
+           w->in_channels % 4 == 0 && (d->c->flags & CONV_SHORT) != 0;
 }
 #endif
 
@@ -155,8 +159,8 @@ static void run(const struct kernel_memory *memory, const uint8_t *record) {
         .weights = weights_i8(memory, c.weights),
         .channels = (const struct channel *)(const void *)(memory->weights + c.channels),
         .input = tensor_i8(memory, c.input),
-        .pairs = (uint32_t *)(void *)memory->scratch,
-        .patch = memory->scratch + 4u * PAIRS * w->in_channels,
+        .pairs = (int32_t *)(void *)(memory->scratch + c.scratch),
+        .patch = memory->scratch + c.scratch + 4u * PAIRS * w->in_channels,
     };
     int8_t *output = tensor_i8(memory, c.output);
     fill_bytes(d.patch, (uint8_t)c.input_zero, w->in_channels); /* what pixel_plain sees outside */

@@ -14,7 +14,7 @@ struct dot_i8 {
     uint32_t outputs;
     uint32_t pitch; /* from an output pixel to the next */
     int32_t zero;
-    bool brief; /* channels_short() */
+    bool brief; /* CONV_SHORT */
 };
 
 /* Two vectors of inputs, one behind the other: so one register steps over both inputs and weights. */

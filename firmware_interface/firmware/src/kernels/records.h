@@ -35,7 +35,7 @@ enum kernel_number {
 };
 
 /* Of the records' layout and of the integer arithmetic. */
-enum { KERNEL_RECORDS_VERSION = 1 };
+enum { KERNEL_RECORDS_VERSION = 2 };
 
 struct head {
     uint16_t kernel;
@@ -59,6 +59,11 @@ struct channel {
     int32_t shift;      /* -31 to 22 */
 };
 
+/* Flags that spare a kernel from finding out: all channels have a shift above 0, so that sums are requantised the short
+ * way; a convolution's output pixels are the input's one by one (a 1x1 window, stride 1, no padding, one group), so that
+ * there is nothing to gather. `check` refuses a flag that is not true. */
+enum { CONV_SHORT = 1, CONV_POINTWISE = 2 };
+
 struct conv_i8 { /* and depthwise */
     struct head head;
     struct window window;
@@ -68,7 +73,8 @@ struct conv_i8 { /* and depthwise */
     uint16_t groups;
     int8_t input_zero, output_zero;
     int8_t low, high; /* limits of the output */
-    uint16_t zero;
+    uint16_t flags;
+    uint32_t scratch; /* place in the scratch */
 };
 
 struct pool_i8 {
@@ -161,6 +167,7 @@ struct conv_f32 { /* and depthwise; layouts as in int8 */
     uint32_t weights, bias; /* float32 */
     float low, high;
     uint32_t groups;
+    uint32_t scratch; /* place in the scratch */
 };
 
 struct pool_f32 {
@@ -195,13 +202,13 @@ _Static_assert(sizeof(struct fill) == 20, "packed");
 _Static_assert(sizeof(struct move) == 88, "packed");
 _Static_assert(sizeof(struct resize) == 32, "packed");
 _Static_assert(sizeof(struct convert) == 24, "packed");
-_Static_assert(sizeof(struct conv_f32) == 60, "packed");
+_Static_assert(sizeof(struct conv_f32) == 64, "packed");
 _Static_assert(sizeof(struct pool_f32) == 52, "packed");
 _Static_assert(sizeof(struct binary_f32) == 32, "packed");
 _Static_assert(sizeof(struct unary_f32) == 28, "packed");
 _Static_assert(sizeof(struct softmax_f32) == 20, "packed");
 _Static_assert(sizeof(struct window) == 28, "packed");
-_Static_assert(sizeof(struct conv_i8) == 56, "packed");
+_Static_assert(sizeof(struct conv_i8) == 60, "packed");
 _Static_assert(sizeof(struct pool_i8) == 52, "packed");
 _Static_assert(sizeof(struct add_i8) == 44, "packed");
 _Static_assert(sizeof(struct mul_i8) == 40, "packed");
