@@ -2,12 +2,13 @@
 
 Run: python -m benchmarks.pipeline [--json FILE] [MODEL ...]
 
-Each model is cut in two where its multiply-adds come closest to halves; the agents have a core each, the link is
-loopback, unshaped. A stage alone: the rate of its sub-model on its board while the other idles, before and after the
-pipeline. Both rates are runs by seconds, pauses of the machine included on either side, in many short rounds, for a
-shared machine's own speed changes from second to second; the round with the median ratio is shown. Wanted: pipeline /
-slowest stage alone at least 0.95. The last column compares with both stages timed at the same time without a link: what
-is lost there the machine's shared memory and its other programs take, not the agents.
+Each model is profiled on the agents and solved; its plan of most throughput is measured. The agents have a core each,
+the link is loopback, unshaped. A stage alone: its sub-model runs again and again on its board while the other idles,
+before and after the pipeline; it computes and does nothing else, neither receives nor sends. Both rates are runs by
+seconds, pauses of the machine included on either side, in many short rounds, for a shared machine's own speed changes
+from second to second; the round with the median ratio is shown. Wanted: pipeline / slowest stage alone at least 0.95.
+The last column compares with both stages timed at the same time without a link: what is lost there the machine's shared
+memory and its other programs take, not the agents.
 """
 
 from __future__ import annotations
@@ -20,19 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agents import pinned_lab
 from boards.catalog import load_system
+from hil.emulate import emulate
 from hil.lab_types import Lab
 from hil.measure import measure
-from hil.targets import connect_target
-from optimizer.cost_models.roofline import roofline_costs
-from optimizer.evaluate import Schedule, evaluate
-from optimizer.graph import Graph, cut_points
+from hil.profile import profile
+from hil.targets import connect_agent
 from optimizer.onnx_file import load_onnx
 from optimizer.onnx_model import load_graph
-from optimizer.plan import Plan, Segment
-from optimizer.problem import Problem
-from optimizer.schedule import complete
+from optimizer.plan import Front, Plan
+from optimizer.request import SolveRequest, solve_request
 from optimizer.split import split
 from optimizer.split_manifest import Bundle, BundleSegment
 
@@ -42,6 +40,7 @@ ALONE_S = 0.6
 """Seconds for which a stage is timed alone, about; at least 10 runs."""
 ROUNDS = 9
 WINDOW_S = 0.4
+SOLVE_LIMIT_S = 20.0
 SYSTEM = "demo-unshaped"
 
 
@@ -55,13 +54,15 @@ def main() -> None:
     options = parser.parse_args()
     rows = [_row(model, options.rounds, options.window) for model in options.models]
     print(
-        f"{'model':>14} {'stages alone ms':>16} {'slowest/s':>10} {'pipeline/s':>11} {'ratio':>6} {'wanted':>8} "
-        f"{'to both at once':>16}"
+        f"{'model':>14} {'operators':>10} {'sent kB':>8} {'stages alone ms':>16} {'slowest/s':>10} {'pipeline/s':>11} "
+        f"{'ratio':>6} {'wanted':>8} {'to both at once':>16}"
     )
     for r in rows:
         stages = " + ".join(f"{s * 1e3:.2f}" for s in r["stages_s"])
+        sent = f"{r['link_bytes'] / 1e3:.1f}"
         print(
-            f"{r['model']:>14} {stages:>16} {r['slowest_per_s']:10.2f} {r['pipeline_per_s']:11.2f} "
+            f"{r['model']:>14} {r['operators']:>10} {sent:>8} {stages:>16} "
+            f"{r['slowest_per_s']:10.2f} {r['pipeline_per_s']:11.2f} "
             f"{r['ratio']:6.3f} {'>= ' + str(WANTED):>8} {r['ratio_together']:16.3f}"
         )
     if options.json:
@@ -69,14 +70,30 @@ def main() -> None:
 
 
 def _row(model: str, rounds: int, window_s: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="edgecut-bench-") as name:
-        folder = Path(name)
-        bundle = _halves(f"zoo:{model}", folder / "bundle")
-        with pinned_lab(folder, ["left", "right"]) as lab:
-            found = [_round(bundle, lab, window_s) for _ in range(rounds)]
+    with tempfile.TemporaryDirectory(prefix="edgecut-bench-") as name, emulate(SYSTEM, shaping="none") as lab:
+        plan = _solved(f"zoo:{model}", lab)
+        graph = load_graph(f"zoo:{model}")
+        bundle = split(graph, load_onnx(graph.source), plan, load_system(SYSTEM), Path(name) / "bundle", verify=False)
+        found = [_round(bundle, lab, window_s) for _ in range(rounds)]
     ratios = [r["ratio"] for r in found]
     middle = found[ratios.index(statistics.median_low(ratios))]
-    return {"model": model, **middle, "wanted": WANTED, "rounds": found}
+    return {
+        "model": model,
+        "operators": " + ".join(str(len(s.operators)) for s in plan.segments),
+        "predicted_per_s": plan.score.throughput_per_s,
+        "wanted": WANTED,
+        **middle,
+        "rounds": found,
+    }
+
+
+def _solved(model: str, lab: Lab) -> Plan:
+    """The plan of most throughput by what the boards of the lab take for the model."""
+    graph, system = load_graph(model), load_system(SYSTEM)
+    result = solve_request(SolveRequest(model, system, profile(graph, system, lab), time_limit_s=SOLVE_LIMIT_S))
+    if not isinstance(result.outcome, Front):
+        raise RuntimeError(f"no plan: {result.outcome}")
+    return result.outcome.plans[result.outcome.chosen]
 
 
 def _round(bundle: Bundle, lab: Lab, window_s: float) -> dict[str, Any]:
@@ -93,6 +110,7 @@ def _round(bundle: Bundle, lab: Lab, window_s: float) -> dict[str, Any]:
         "stages_before_s": before,
         "stages_after_s": after,
         "stages_together_s": together,
+        "processors": [segment.processor for segment in bundle.segments],
         "stages_in_pipeline_s": {s.processor: s.compute_s for s in result.stages},
         "send_s": {s.processor: s.send_s for s in result.stages},
         "link_bytes": sum(k.bytes_per_frame for k in result.links),
@@ -116,30 +134,10 @@ def _together_s(bundle: Bundle, lab: Lab) -> list[float]:
 
 
 def _timed_s(bundle: Bundle, segment: BundleSegment, lab: Lab) -> float:
-    with connect_target(lab, segment.board) as board:
+    with connect_agent(lab, segment.board) as board:
         sha = board.put_file(bundle.directory / segment.file)
         once = min(board.time_model(sha, runs=3).times_ns) / 1e9
         return statistics.mean(board.time_model(sha, runs=max(10, round(ALONE_S / once))).times_ns) / 1e9
-
-
-def _halves(model: str, folder: Path) -> Bundle:
-    """The model's bundle for the two boards, cut nearest to half its multiply-adds."""
-    graph = load_graph(model)
-    system = load_system(SYSTEM)
-    problem = Problem(graph, system, roofline_costs(graph, system))
-    cut = min(cut_points(graph), key=lambda c: abs(2 * c.macs_before - graph.macs)).operators_before
-    left, right = (p.key for p in problem.processors)
-    segments = [
-        Segment("s0", left, problem.precisions[0], _operators(graph, 0, cut)),
-        Segment("s1", right, problem.precisions[1], _operators(graph, cut, len(graph.operators))),
-    ]
-    schedule: Schedule = complete(problem, segments)
-    plan = Plan(schedule.segments, schedule.transfers, schedule.orders, evaluate(problem, schedule))
-    return split(graph, load_onnx(model), plan, system, folder, verify=False)
-
-
-def _operators(graph: Graph, start: int, end: int) -> tuple[int, ...]:
-    return tuple(op.index for op in graph.operators[start:end])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Predicted against measured period, after `hil profile`, for plans on the front of six CNNs on two boards.
 
-Run: python -m benchmarks.prediction [--models ...] [--plans N] [--windows S] [--system S] [--json FILE]
+Run: python -m benchmarks.prediction [--models ...] [--plans N] [--window-s S] [--system S] [--json FILE [--resume]]
 
 Two emulated boards, each on a core of its own. Each model is profiled, solved, and the plans of its front are
 split, deployed and measured one after the other, on the same agents. An error is (predicted - measured) /
-measured period. Whatever else runs on the machine lands in the measured column: run it on a quiet one.
+measured period. Whatever else runs on the machine lands in the measured column: run it on a quiet one, a few models
+at a time if it is quiet for minutes only (--resume goes on with what a file holds).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from boards.board import System
@@ -25,6 +26,7 @@ from hil.emulate import emulate
 from hil.lab_types import Lab
 from hil.measure import measure
 from hil.profile import ProfileOptions, profile
+from optimizer.atomic import write_atomically
 from optimizer.graph import Graph
 from optimizer.onnx_model import load_graph, load_onnx
 from optimizer.plan import Front, Plan
@@ -62,12 +64,16 @@ def main() -> None:
     parser.add_argument("--window-s", type=float, default=WINDOW_S)
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each model when profiling")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--resume", action="store_true", help="keep the rows of the JSON file, leave out their models")
     options = parser.parse_args()
+    if options.resume and options.json is None:
+        parser.error("--resume needs --json FILE, which holds what was measured before")
     system = load_system(options.system)
-    rows: list[Row] = []
+    rows = _saved(options.json) if options.resume else []
+    saved = {row.model for row in rows}
     print(f"{'model':>16} {'plan':>28} {'predicted ms':>13} {'measured ms':>12} {'error':>7}")
     with emulate(options.system) as lab:
-        for model in options.models:
+        for model in (m for m in options.models if m not in saved):
             for row in _model_rows(model, system, lab, options):
                 rows.append(row)
                 print(
@@ -75,14 +81,34 @@ def main() -> None:
                     f"{row.measured_s * 1e3:12.3f} {row.error:+7.1%}",
                     flush=True,
                 )
+            if options.json:
+                _save(options.json, rows, lab)
         notes = [f"links: {lab.shaping}", *lab.notes]
-    errors = [abs(row.error) for row in rows]
-    summary = {"plans": len(rows), "mean_error": statistics.mean(errors), "worst_error": max(errors)}
+    summary = _summary(rows)
     print(f"{len(rows)} plans: mean error {summary['mean_error']:.1%}, worst {summary['worst_error']:.1%}")
     print("; ".join(notes))
-    if options.json:
-        content = {"summary": summary, "notes": notes, "rows": [asdict(r) | {"error": r.error} for r in rows]}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, float]:
+    errors = [abs(row.error) for row in rows]
+    return {"plans": len(rows), "mean_error": statistics.mean(errors), "worst_error": max(errors)}
+
+
+def _save(path: Path, rows: Sequence[Row], lab: Lab) -> None:
+    """After every model: the machine may be quiet for no longer."""
+    content = {
+        "summary": _summary(rows),
+        "notes": [f"links: {lab.shaping}", *lab.notes],
+        "rows": [asdict(r) | {"error": r.error} for r in rows],
+    }
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def _saved(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    names = [f.name for f in fields(Row)]
+    return [Row(**{name: row[name] for name in names}) for row in json.loads(path.read_text())["rows"]]
 
 
 def _model_rows(model: str, system: System, lab: Lab, options: argparse.Namespace) -> list[Row]:
