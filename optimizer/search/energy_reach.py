@@ -9,6 +9,7 @@ difference; that is the next T. The search ends below the least period: nothing 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,11 @@ def _applies(problem: Problem) -> bool:
 
 @dataclass(frozen=True)
 class _Wires:
-    """Joules over links by tensor, (t,), for one board."""
+    """Joules over links by tensor, (t,), that a visit of one board surely spends, each hop counted at one end only.
+
+    A tensor leaves its maker's board by one hop at least, however many boards it goes to, and comes to each board that
+    reads it by one hop of its own: that counts here where it is not the maker's.
+    """
 
     leave: Floats
     enter: Floats
@@ -81,6 +86,13 @@ class _Wires:
     """All the way to the sink."""
     inputs: Floats
     """From the source, as far as no other board may share it."""
+
+    @classmethod
+    def of(cls, problem: Problem, processors: Sequence[int]) -> _Wires:
+        """Of processors of one board, which may work in different precisions."""
+        each = [_wires(problem, q) for q in processors]
+        names = ("leave", "enter", "results", "inputs")
+        return cls(*(np.min([getattr(wires, name) for wires in each], axis=0) for name in names))
 
 
 class _Pair:
@@ -128,9 +140,9 @@ class _Search:
             for i, v in enumerate(self.reach.visits)
             if v.role is Role.PAIR
         }
-        wires = [_wires(self.problem, q) for q in loads.first]
+        wires = [_Wires.of(self.problem, [loads.first[kind] for kind in v.runs]) for v in self.reach.visits]
         self.joules = [
-            [self._of_visit(v, end, self._starts(end, i), wires) for i, v in enumerate(self.reach.visits)]
+            [self._of_visit(v, end, self._starts(end, i), wires[i]) for i, v in enumerate(self.reach.visits)]
             for end in range(len(loads.lattice.member))
         ]
         """By end and visit, aligned with the starts of the reach-DP: joules at least; of pairs without operators."""
@@ -161,8 +173,7 @@ class _Search:
         used = runs | {system.source, system.sink}
         return sum(r.processor.idle_power_w for r in refs if r.board.name in used or not r.board.removable)
 
-    def _of_visit(self, visit: Visit, end: int, starts: Ints, wires: list[_Wires]) -> Floats:
-        over = wires[visit.runs[0]]
+    def _of_visit(self, visit: Visit, end: int, starts: Ints, over: _Wires) -> Floats:
         made = self.made[starts]
         joules = (self.loads.results & self.made[end] & ~made) @ over.results
         if visit.role is not Role.FIRST:  # what it makes may go to the other processor
@@ -177,7 +188,11 @@ class _Search:
         return np.asarray(joules)
 
     def run(self, share: float) -> float:
-        """Joules that every plan needs; none is looked for above that share of the least known."""
+        """Joules that every plan needs; none is looked for above that share of the least known.
+
+        Every plan needs the target or is within the longest period. Of those within, one with a set of processors that
+        needs less than the target is faster than ``room``: what the target leaves for idling, by the power of the set.
+        """
         fixed = self.problem.limits.rate_per_s
         target, longest = self.pool.best_value("energy") * share, _FOREVER_S if fixed is None else 1.0 / fixed
         least = 0.0
@@ -186,23 +201,34 @@ class _Search:
                 best = self._least_active(longest)
             except TimeUpError:
                 break
-            if fixed is not None:
-                return float((best[-1, self.final] + self.idle_w / fixed).min()) * (1 - _ROUNDING)
             active = best[-1, self.final]
+            if fixed is not None:
+                return float((active + self.idle_w / fixed).min()) * (1 - _ROUNDING)
             least = max(least, min(target, float((active + self.idle_w * self.period_s).min())))
-            if math.isinf(target):
-                target = self._met(best, int(np.argmin(active)), longest)[0]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                room = np.where(active < target, (target - active) / self.idle_w, 0.0)
-            nearest = int(np.argmax(room))
-            if room[nearest] < self.period_s * (1 + _ROUNDING):
+            target, longest = self._narrowed(best, target, longest, share)
+            if longest < self.period_s * (1 + _ROUNDING):
                 return target * (1 - _ROUNDING)
-            if room[nearest] < longest * (1 - _BETTER):
-                longest = float(room[nearest])
-                continue
-            met, longest = self._met(best, nearest, longest)
-            target = min(target, met, self.pool.best_value("energy") * share)
         return least * (1 - _ROUNDING)
+
+    def _narrowed(self, best: Floats, target: float, longest_s: float, share: float) -> tuple[float, float]:
+        """A target that is lower or the same, and a longest period that is shorter by some share.
+
+        The plans that stand in the way are scored, one a set at most: the target falls below what they need.
+        """
+        active = best[-1, self.final]
+        while True:
+            if math.isinf(target):
+                nearest = int(np.argmin(active))
+            else:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    room = np.where(active < target, (target - active) / self.idle_w, 0.0)
+                nearest = int(np.argmax(room))
+                if room[nearest] < longest_s * (1 - _BETTER):
+                    return target, float(room[nearest])
+            if math.isinf(active[nearest]):
+                return math.inf, 0.0  # within the longest period there is no plan, and beyond it none either
+            met = self._met(best, nearest, longest_s)
+            target = min(target, met * (1 - 2 * _BETTER), self.pool.best_value("energy") * share)
 
     def _least_active(self, period_s: float) -> Floats:
         """(m, states) least joules above idling of beginnings that keep the period."""
@@ -227,8 +253,8 @@ class _Search:
         joules = self.joules[end][number][: len(starts)]
         return starts, joules + self.parted[number][0][starts, end] if number in self.parted else joules
 
-    def _met(self, best: Floats, row: int, period_s: float) -> tuple[float, float]:
-        """Score the plan behind a value; its joules and its period as they are counted here."""
+    def _met(self, best: Floats, row: int, period_s: float) -> float:
+        """Score the plan behind a value; its joules as they are counted here."""
         state, at = int(self.final[row]), len(best) - 1
         found: Segments = []
         longest = self.period_s
@@ -240,7 +266,7 @@ class _Search:
         for kind, start, end in found:
             assignment[member[end] & ~member[start]] = self.loads.first[kind]
         self.pool.score(assignment)
-        return float(best[-1, self.final[row]] + self.idle_w[row] * longest), longest
+        return float(best[-1, self.final[row]] + self.idle_w[row] * longest)
 
     def _step_back(self, best: Floats, end: int, state: int, period_s: float) -> tuple[int, int, Segments, float]:
         """The downset and the set before the last visit, its segments, and its seconds."""
@@ -266,27 +292,23 @@ class _Search:
 
 
 def _wires(problem: Problem, q: int) -> _Wires:
-    """What tensors cost the board of processor q on links, each counted at one end only."""
+    """Of the board of processor q. On one of three processors or more others may make or read the same tensors: only
+    what is read or made once is sure to be that processor's."""
     system, own, sizes = problem.system, problem.processors[q].board.name, problem.tables.tensor_bytes
-    least = sizes.min(axis=1)
-    others = [board for board in problem.board_index if board != own]
+    least, nothing = sizes.min(axis=1), np.zeros(len(sizes))
+    crowded = len(problem.processors[q].board.processors) > 2
+    others = [] if crowded else [board for board in problem.board_index if board != own]
     out = [r for r in (system.route(own, board) for board in others) if r]
     come = [r for r in (system.route(board, own) for board in others) if r]
     away, here = system.route(own, system.sink), system.route(system.source, own)
     shared = np.array([len(t.consumers) > 1 for t in problem.graph.tensors])
-    to_sink = sum((_joules(problem, i, sizes[:, q]) for i in away or ()), np.zeros(len(sizes)))
-    from_source = sum((_joules(problem, i, least) for i in here or ()), np.zeros(len(sizes)))
-    last = _joules(problem, here[-1], least) if here else np.zeros(len(sizes))
-    inputs = np.where(shared, last, from_source)
-    is_input = problem.tables.producer < 0
-    return _Wires(
-        np.min([_joules(problem, r[0], sizes[:, q]) for r in out], axis=0, initial=np.inf) if out else 0.0 * least,
-        np.min([_joules(problem, r[-1], least) if len(r) > 1 else 0.0 * least for r in come], axis=0)
-        if come
-        else 0.0 * least,
-        to_sink,
-        np.where(is_input, inputs, 0.0),
-    )
+    to_sink = sum((_joules(problem, i, sizes[:, q]) for i in away or ()), nothing)
+    from_source = sum((_joules(problem, i, least) for i in here or ()), nothing)
+    last = _joules(problem, here[-1], least) if here and not crowded else nothing
+    inputs = np.where(problem.tables.producer < 0, np.where(shared, last, from_source), 0.0)
+    leave = np.min([_joules(problem, r[0], sizes[:, q]) for r in out], axis=0) if out else nothing
+    beyond = [_joules(problem, r[-1], least) if len(r) > 1 else nothing for r in come]
+    return _Wires(leave, np.min(beyond, axis=0) if come else nothing, to_sink, inputs)
 
 
 def _joules(problem: Problem, link: int, sizes: Ints) -> Floats:

@@ -13,6 +13,7 @@ from optimizer.problem import Limits, Problem
 from optimizer.search.board_sets import TimeUpError
 from optimizer.search.energy_reach import energy_by_downsets
 from optimizer.search.pool import Pool
+from optimizer.search.screen import Screen
 from tests.optimizer.test_board_visits import problem_of
 from tests.optimizer.test_energy_bound import with_idle_power
 
@@ -25,10 +26,36 @@ def no_limit(seconds: float) -> None:
 
 def least(problem: Problem) -> tuple[float, float]:
     """Least energy and least period of any plan."""
-    pool = Pool(problem)
-    for places in itertools.product(range(len(problem.processors)), repeat=len(problem.graph.operators)):
-        pool.score(np.array(places))
+    pool = Pool(problem, ("throughput", "energy"))
+    screen = Screen(pool)
+    every = itertools.product(range(len(problem.processors)), repeat=len(problem.graph.operators))
+    while some := list(itertools.islice(every, 64)):
+        screen.scores([np.array(places) for places in some])
     return pool.best_value("energy"), pool.best_value("throughput")
+
+
+def with_dear_links(problem: Problem) -> Problem:
+    links = tuple(replace(x, energy_j_per_byte=30 * x.energy_j_per_byte) for x in problem.system.links)
+    return replace(problem, system=replace(problem.system, links=links))
+
+
+def with_narrow_second_processors(problem: Problem) -> Problem:
+    """Of each board the first processor works in fp32, all others in int8, at the same costs."""
+    graph, system = problem.graph, problem.system
+    tensors = tuple(replace(t, dtype="float32", size_bytes=4 * t.size_bytes) for t in graph.tensors)
+    narrow = [
+        b.processors[:1] + tuple(replace(p, macs_per_s={"int8": 1e9}) for p in b.processors[1:]) for b in system.boards
+    ]
+    boards = tuple(replace(b, processors=p) for b, p in zip(system.boards, narrow, strict=True))
+    rows = {}
+    for (operator, key, _), cost in problem.costs.operators.items():
+        rows[operator, key, "fp32" if key.endswith("p0") else "int8"] = cost
+    return replace(
+        problem,
+        graph=replace(graph, tensors=tensors),
+        system=replace(system, boards=boards),
+        costs=replace(problem.costs, operators=rows),
+    )
 
 
 def started(problem: Problem) -> Pool:
@@ -53,6 +80,25 @@ def test_no_plan_needs_less(kind: str, processors: tuple[int, ...]) -> None:
         assert bound <= energy_j * (1 + 1e-9), seed
         asked += 1
     assert asked >= 2
+
+
+@pytest.mark.parametrize("processors", [(1, 3), (3, 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_three_processors_of_a_board_hand_on_crosses_no_link(processors: tuple[int, ...], seed: int) -> None:
+    problem = with_dear_links(problem_of(seed, processors, "switch", 4, plain=True))
+    energy_j, period_s = least(problem)
+    bound = energy_by_downsets(started(problem), period_s, no_limit)
+    assert bound is not None
+    assert bound <= energy_j * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_two_processors_the_one_that_sends_less_may_send(seed: int) -> None:
+    problem = with_narrow_second_processors(with_dear_links(problem_of(seed, (2, 1), "mesh", 4, plain=True)))
+    energy_j, period_s = least(problem)
+    bound = energy_by_downsets(started(problem), period_s, no_limit)
+    assert bound is not None
+    assert bound <= energy_j * (1 + 1e-9)
 
 
 def test_on_a_switch_the_least_energy_is_mostly_found_and_proven() -> None:
