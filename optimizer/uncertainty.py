@@ -225,8 +225,8 @@ class _Assessment:
         if problem.replicate:
             return known  # a frame may take a processor for longer than the period
         until = math.inf if self.budget.clock.deterministic else time.monotonic() + _BOUND_S
-        joules = energy_bound(problem, fluid_bound_s(problem), math.inf, until)
-        return known if joules is None else max(known, joules)
+        least = energy_bound(problem, fluid_bound_s(problem), math.inf, until)
+        return known if least is None else max(known, least.bound_j)
 
     def _least(self, objective: str) -> float:
         """A lower bound on the objective over the plans that a scenario leaves, for the costs as given."""

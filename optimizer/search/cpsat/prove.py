@@ -78,7 +78,10 @@ def prove(pool: Pool, objective: str, budget: Budget, known_bound: float = 0.0, 
 def _by_sets_of_boards(pool: Pool, budget: Budget, period_s: float) -> tuple[float, str]:
     """Bound on the energy and its method; plans that are met go into the pool."""
     seconds = math.inf if budget.clock.deterministic else time.monotonic() + _ROUGH_SHARE * max(0.0, budget.left_s)
-    rough = energy_bound(pool.problem, period_s, pool.best_value("energy"), seconds) or 0.0
+    found = energy_bound(pool.problem, period_s, pool.best_value("energy"), seconds)
+    rough = 0.0 if found is None else found.bound_j
+    for assignment in () if found is None else found.assignments:
+        pool.score(assignment)
     until = replace(budget, deadline=budget.clock.now() + _SETS_SHARE * max(0.0, budget.left_s))
 
     def spend(seconds: float) -> None:
