@@ -24,16 +24,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from boards.board import Link
 from optimizer.cost_factors import Factors, scaled, unlimited
-from optimizer.cycle_ratio import maximum_cycle_ratio
-from optimizer.evaluate import Schedule, data_arcs, depth_arcs, evaluate_batch, order_arcs
-from optimizer.events import build_events
+from optimizer.evaluate import Schedule, evaluate_batch
 from optimizer.objectives import objective_values
 from optimizer.plan import Flip, Front, Plan, Regret, Uncertainty
+from optimizer.plan_loads import Loads, links_of, loads_of
 from optimizer.precision import energy_is_relaxed, open_choice, relaxed, settled
 from optimizer.problem import Problem
 from optimizer.regret_boxes import worst_ratio
@@ -57,6 +55,8 @@ _ROUNDING = 1e-9
 _MAX_ALTERNATIVES = 20
 _BOX_SHARE = 0.5
 """Share of the time left for the boxes of one objective."""
+_REGRET_SHARE, _TRIAL_SHARE = 0.8, 0.4
+"""Shares of the time for the regrets, the rest is for the ranking; and of a regret's for scenarios one by one."""
 _BOUND_S = 0.2
 """Seconds for the least energy at one corner."""
 
@@ -66,11 +66,15 @@ def assess(problem: Problem, front: Front, share: float, budget: Budget) -> Unce
     begin = time.monotonic()
     run = _Assessment(problem, front, share, budget)
     objectives = [front.prefer] if front.prefer in _UNCERTAIN else [o for o in front.certificates if o in _UNCERTAIN]
-    regrets = tuple(run.regret(o) for o in objectives)
+    regrets = []
+    for left, objective in zip(range(len(objectives), 0, -1), objectives, strict=True):
+        run.budget = _part(budget, _REGRET_SHARE / left)
+        regrets.append(run.regret(objective))
+    run.budget = budget
     ranked = [run.ranking(o) for o in objectives]
     return Uncertainty(
         share=share,
-        regrets=regrets,
+        regrets=tuple(regrets),
         flips=tuple(flip for flips, _, _ in ranked for flip in flips),
         firm_pairs=sum(firm for _, firm, _ in ranked),
         open_pairs=sum(left for _, _, left in ranked),
@@ -78,16 +82,9 @@ def assess(problem: Problem, front: Front, share: float, budget: Budget) -> Unce
     )
 
 
-@dataclass(frozen=True)
-class _Loads:
-    """``weights``: w by resource that may set the period; ``excess``: k. See the module's text."""
-
-    weights: Mapping[str, float]
-    excess: float
-    floor_s: float
-
-
 class _Assessment:
+    """``budget``: of the question that is being answered. Without time left plans are compared as they are."""
+
     def __init__(self, problem: Problem, front: Front, share: float, budget: Budget) -> None:
         self.problem, self.front, self.share, self.budget = problem, front, share, budget
         self.low, self.high = 1 - share, 1 + share
@@ -136,9 +133,12 @@ class _Assessment:
         trials = {frozenset((r,)) for r in self._busy(self.chosen)} if objective == "throughput" else set()
         trials |= {_dearer(self.chosen, other) for other in self.front.plans[:_MAX_ALTERNATIVES]}
         worst, where = 0.0, frozenset[str]()
-        for high in sorted(trials, key=sorted):
+        trying = _part(self.budget, _TRIAL_SHARE)
+        for number, high in enumerate(sorted(trials, key=sorted)):
+            if number and trying.left_s <= 0:
+                break
             value, *others = self.values(high, [self.chosen, *self.front.plans[:_MAX_ALTERNATIVES]], objective)
-            least = min(self._pool(high).best_value(objective), *others)
+            least = min(self._best_value(high, objective, _part(trying, 1 / (len(trials) - number))), *others)
             found = value / max(least, 1e-300) - 1
             if found > worst:
                 worst, where = found, high
@@ -150,18 +150,18 @@ class _Assessment:
         floor = self.low / self.high * plan.score.period_s
         return [r for r, load in plan.score.occupancy_s.items() if load > floor]
 
-    def _pool(self, high: frozenset[str]) -> Pool:
-        """Plans for a scenario at the chosen plan's precisions: the front's, anew as well, and cuts along an order."""
+    def _best_value(self, high: frozenset[str], objective: str, budget: Budget) -> float:
+        """Of plans for a scenario at the chosen plan's precisions: the front's, anew as well, and cuts along an order,
+        as long as there is time."""
         problem = self.scenario(high, self.chosen)
         pool = Pool(problem, tuple(o for o in self.front.certificates if o in _UNCERTAIN))
         for plan in self.front.plans[:_MAX_ALTERNATIVES]:
-            if self.at_precisions_of(plan).precisions == problem.precisions:
+            if self.at_precisions_of(plan).precisions == problem.precisions and budget.left_s > 0:
                 pool.add(plan)
                 if not any(s.replicas for s in plan.segments):
                     pool.score(assignment_of(self.problem, plan))
-        for assignment in order_dp_candidates(pool.problem, pool.objectives):
-            pool.score(assignment)
-        return pool
+        _cut_along_an_order(pool, budget)
+        return pool.best_value(objective)
 
     def _told(self, high: frozenset[str]) -> str:
         if not high:
@@ -195,7 +195,7 @@ class _Assessment:
 
     def _over_boxes(self, objective: str, least: float) -> float:
         """No scenario has a larger ratio of the plan's value to the least of any plan."""
-        weights = {h.medium: 0.0 for h in self._hops(self.chosen)}
+        weights = {h.medium: 0.0 for h in links_of(self.problem, self.chosen)}
         weights |= {r: load for r, load in self.chosen.score.occupancy_s.items() if load > 0}
         base = self.at_precisions_of(self.chosen)
         until = self.budget.clock.now() + _BOX_SHARE * self.budget.left_s
@@ -250,47 +250,20 @@ class _Assessment:
             and all(link.overlap for link in self.problem.links)
         )
 
-    def _hops(self, plan: Plan) -> list[Link]:
-        """The links that a plan uses."""
-        return [self.problem.link_by_name[name] for name in {h.link for t in plan.transfers for h in t.hops}]
-
-    def _loads(self, plan: Plan) -> _Loads | None:
-        """None where work on one resource has the factor of another, or replicas take turns."""
-        if any(not x.overlap or x.send_s_per_byte or x.receive_s_per_byte for x in self._hops(plan)):
-            return None
-        if any(s.replicas for s in plan.segments):
-            return None
-        floor = self.low / self.high * plan.score.period_s
-        weight = {r: max(load, floor) for r, load in plan.score.occupancy_s.items()}
-        if floor <= 0:
-            return None
-        events = build_events(self.at_precisions_of(plan), plan.segments, plan.transfers)
-        per = [weight.get(names[0], floor) for names in events.resources]
-        shrunk = replace(
-            events,
-            duration_s=tuple(d / w for d, w in zip(events.duration_s, per, strict=True)),
-            held_s=tuple(h / w for h, w in zip(events.held_s, per, strict=True)),
-            arcs=tuple((i, j, lag / per[i]) for i, j, lag in events.arcs),
-            depth_arcs=tuple((i, j, lag / per[i], t) for i, j, lag, t in events.depth_arcs),
-        )
-        arcs = data_arcs(shrunk) + order_arcs(shrunk, plan.orders)
-        arcs += depth_arcs(shrunk, [t.depth for t in plan.transfers])
-        excess = maximum_cycle_ratio(len(events.names), arcs) * (1 + _ROUNDING)
-        return _Loads({r: w for r, w in weight.items() if w > floor}, max(1.0, excess), floor)
+    def _loads(self, plan: Plan) -> Loads | None:
+        return loads_of(self.at_precisions_of(plan), plan, self.low / self.high * plan.score.period_s)
 
     def _period_bound(self, high: frozenset[str], of: int) -> float:
         """A proven bound on the period in a scenario."""
         problem = self.easier(self.factors(high), "throughput")
-        seconds = self.budget.left_s / of
         known = simple_bound(problem, "throughput")
-        if seconds <= 0 or problem.replicate:
+        if self.budget.left_s <= 0 or problem.replicate:
             return known
         pool = Pool(problem, ("throughput",))
-        for assignment in order_dp_candidates(problem, ("throughput",)):
-            pool.score(assignment)
-        budget = replace(self.budget, deadline=self.budget.clock.now() + seconds)
+        budget = _part(self.budget, 1 / of)
+        _cut_along_an_order(pool, budget)
         bound = prove_period(pool, budget)
-        if bound is None and fits_cpsat(problem):
+        if bound is None and budget.left_s > 0 and fits_cpsat(problem):
             bound = prove(pool, "throughput", budget, known)
         return known if bound is None else max(known, bound.value)
 
@@ -306,7 +279,8 @@ class _Assessment:
                 firm += 1
                 continue
             looked += 1
-            verdict = None if looked > _MAX_PAIRS else self._turns(objective, a, b)
+            late = looked > _MAX_PAIRS or self.budget.left_s <= 0
+            verdict = None if late else self._turns(objective, a, b)
             if isinstance(verdict, str):
                 flips.append(Flip(objective, a, b, verdict))
             firm, left = (firm + 1, left) if verdict is False else (firm, left + (verdict is None))
@@ -330,6 +304,20 @@ class _Assessment:
             other = self.values(frozenset((resource,)), [two], objective)[0]
             ratios.append(loads.excess * self.high * weight / other)
         return False if max(ratios) < 1 else None
+
+
+def _part(budget: Budget, share: float) -> Budget:
+    """A share of the time left."""
+    return replace(budget, deadline=budget.clock.now() + share * max(0.0, budget.left_s))
+
+
+def _cut_along_an_order(pool: Pool, budget: Budget) -> None:
+    """Score what cuts along an order of the operators give, until time is up."""
+    if budget.left_s > 0:
+        for assignment in order_dp_candidates(pool.problem, pool.objectives):
+            pool.score(assignment)
+            if budget.left_s <= 0:
+                return
 
 
 def _dearer(one: Plan, two: Plan) -> frozenset[str]:
