@@ -163,7 +163,9 @@ class Connection:
         if count > 0:
             self._end = held + count
         while self._end - self._start >= HEADER.size:
-            yield self.receive_header()
+            start = self._start
+            self._start = start + HEADER.size
+            yield decode_header(staging[start : start + HEADER.size])
 
     def receive_some(self, view: memoryview) -> int:
         """Fill as much of a buffer as has arrived, without waiting; how many bytes. Raises ConnectionLostError."""

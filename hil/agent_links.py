@@ -33,12 +33,6 @@ class LinkCounters:
         self.busy_ns = 0
         """Sending end: time in the socket. Receiving end: from the header to the last byte."""
 
-    def add(self, size: int, busy_ns: int) -> None:
-        """One tensor more."""
-        self.messages += 1
-        self.bytes += size
-        self.busy_ns += busy_ns
-
     def as_document(self) -> dict[str, int]:
         """For STATISTICS."""
         return {"messages": self.messages, "bytes": self.bytes, "busy_ns": self.busy_ns}
@@ -210,9 +204,11 @@ class Inlet:
 
     def end(self, run: Run, header: Header) -> None:
         """See `agent_reading.Messages`."""
-        end = time.monotonic_ns()
+        counters = run.received[self._link]
+        counters.messages += 1
+        counters.bytes += header.length
+        counters.busy_ns += time.monotonic_ns() - self._begun_ns
         run.publish(run.deployment.tensors[header.channel], header.sequence)
-        run.received[self._link].add(header.length, end - self._begun_ns)
 
 
 class Outlet:

@@ -46,7 +46,6 @@ class LinkReader:
         """The run whose processors read themselves; None: the thread reads."""
         self._begun: tuple[Header, memoryview] | None = None
         """A message that is coming, and what is missing of its payload."""
-        self._wake_for = 1
         self.parked = False
         """The thread sleeps: what comes is left to those who `look`, and may sleep in the socket."""
         self.file = connection.fileno()
@@ -87,14 +86,24 @@ class LinkReader:
             return  # the thread is at it
         try:
             if self._begun is None or self._continue(run):
-                for header in self._connection.poll_headers():
-                    self._begin(run, header)
-                    if not self._continue(run):
-                        break
+                self._read_arrived(run)
         except WireError as error:
             run.fail(f"{self.what}: {error}")
         finally:
             self._reading.release()
+
+    def _read_arrived(self, run: Run) -> None:
+        """Take whole messages, and what there is of the last. Raises WireError."""
+        messages, connection = self._messages, self._connection
+        for header in connection.poll_headers():
+            payload = messages.begin(run, header)
+            if payload is None:
+                continue
+            count = connection.receive_some(payload)
+            if count < len(payload):
+                self._keep(header, payload[count:])
+                return
+            messages.end(run, header)
 
     def read(self, needed: Callable[[], bool]) -> bool:
         """Wait for the next message and handle it, unless ``needed()`` says no or the link is released.
@@ -116,10 +125,10 @@ class LinkReader:
                 return False
         return True
 
-    def _begin(self, run: Run, header: Header) -> None:
-        payload = self._messages.begin(run, header)
-        if payload is not None:
-            self._begun = header, payload
+    def _keep(self, header: Header, missing: memoryview) -> None:
+        """Wake a sleeper only when all of the tensor is there: not for every packet."""
+        self._begun = header, missing
+        self._connection.wake_for(len(missing))
 
     def _continue(self, run: Run) -> bool:
         """Take what has come of the message that has begun; whether it is over. Raises WireError."""
@@ -128,29 +137,25 @@ class LinkReader:
         header, missing = self._begun
         count = self._connection.receive_some(missing)
         if count < len(missing):
-            self._begun = header, missing[count:]
-            self._wake_when(len(missing) - count)
+            self._keep(header, missing[count:])
             return False
         self._finish(run, header)
         return True
 
     def _finish(self, run: Run, header: Header) -> None:
         self._begun = None
-        self._wake_when(1)
+        self._connection.wake_for(1)
         self._messages.end(run, header)
-
-    def _wake_when(self, size: int) -> None:
-        """Wake a sleeper only when so many bytes are there: not for every packet of a tensor."""
-        if size != self._wake_for:
-            self._wake_for = size
-            self._connection.wake_for(size)
 
     def _receive(self, current_run: Callable[[], Run]) -> None:
         """Wait for a message, or for the rest of one, and handle it. Raises WireError."""
-        if self._begun is None:
-            header = self._connection.receive_header()
-            self._begin(current_run(), header)
         if self._begun is not None:
             header, missing = self._begun
             self._connection.receive_into(missing)
             self._finish(current_run(), header)
+            return
+        header = self._connection.receive_header()
+        payload = self._messages.begin(current_run(), header)
+        if payload is not None:
+            self._connection.receive_into(payload)
+            self._messages.end(current_run(), header)

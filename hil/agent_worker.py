@@ -151,6 +151,8 @@ class Worker:
             begin = time.monotonic_ns()
             if isinstance(step, _AttendStep) and step.frame < progress.limit:
                 step.attend()
+            for source in run.news:
+                source.look()
             with progress.lock:
                 ready = progress.stopped or step.ready()
             if not ready:
