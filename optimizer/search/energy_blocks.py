@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from optimizer.search.energy_hops import Hops
 from optimizer.search.energy_trunk import Cuts, Stretch
-from optimizer.search.energy_wires import Wires
 
 __all__ = ["Block", "Pairs", "Way"]
 
@@ -71,13 +71,13 @@ class Pairs:
 class Block:
     """The cuts between two operators of the trunk and what they cost, apart from what the weights change."""
 
-    def __init__(self, stretch: Stretch, cuts: Cuts, wires: Wires, allowed: Bools) -> None:
+    def __init__(self, stretch: Stretch, cuts: Cuts, hops: Hops, allowed: Bools) -> None:
         self.stretch, self.cuts = stretch, cuts
         self.inner = list(stretch.members)
         k = allowed.shape[1]
-        sizes = wires.sizes[cuts.tensors].astype(np.float64)
+        sizes = hops.sizes[cuts.tensors].astype(np.float64)
         flags = cuts.open.astype(np.float64)
-        between = np.array([wires.between(int(t)) for t in cuts.tensors]).reshape(-1, k, k)
+        between = np.array([hops.between(int(t)) for t in cuts.tensors]).reshape(-1, k, k)
         self._between = np.where(np.isinf(between), _FAR, between)
         over = (flags @ self._between.reshape(-1, k * k)).T.reshape(k, k, -1)
         self.over = np.where(over > _NEVER, np.inf, over)
@@ -88,11 +88,12 @@ class Block:
         self.before_barred = (barred_there @ cuts.member.T.astype(np.float64)) > 0
         self.behind_barred = (barred_there @ (~cuts.member).T.astype(np.float64)) > 0
         self.barred = ~allowed[stretch.last]
-        self.leaving = np.minimum([wires.leaving(int(t)) for t in cuts.tensors], _FAR)
-        self.entering = np.minimum([wires.entering(int(t)) for t in cuts.tensors], _FAR)
-        self._tails = np.array([wires.tails(int(t)) for t in cuts.tensors]).reshape(-1, k, k)
-        self._apart = wires.apart()
-        self.sibling = np.array([wires.names.count(name) > 1 for name in wires.names])
+        self.leaving = np.minimum([hops.leaving(int(t)) for t in cuts.tensors], _FAR)
+        self.entering = np.minimum([hops.entering(int(t)) for t in cuts.tensors], _FAR)
+        self._tails = np.array([hops.tails(int(t)) for t in cuts.tensors]).reshape(-1, k, k)
+        self._apart = hops.apart()
+        beside = np.array([hops.names.count(name) for name in hops.names])
+        self.sibling, self.crowded = beside > 1, beside > 2
         self.sizes, self.least = sizes, sizes.min(axis=1)
         self._forbidden = (~allowed[self.inner]).astype(np.float64)
 
@@ -136,7 +137,8 @@ class Block:
         """(k, k) least with one segment in between, and with several. From ``enough`` on values may be left out.
 
         With one of them it is known who makes and who reads each tensor. With several each counts what it surely
-        sends and reads: of a board's processors the first in turn may send to the other for free, or the second read.
+        sends and reads: of a board's two processors the first in turn may send to the other for free, or the second
+        read.
         """
         k, count = len(way.segments), len(self.cuts.member)
         one, several = np.full((k, k), np.inf), np.full((k, k), np.inf)
@@ -265,8 +267,10 @@ class _Chain:
 
     def add(self, start: int, visit: _Visit) -> None:
         sends, reads = visit.left @ self.leave, visit.read @ self.enter
-        free = np.minimum(visit.left @ self.free_leave + reads, sends + visit.read @ self.free_enter)
-        joules = (visit.joules + np.where(self.block.sibling, free, sends + reads))[:, None, :] + self.itself
+        free_sends, free_reads = visit.left @ self.free_leave, visit.read @ self.free_enter
+        over = np.where(self.block.sibling, np.minimum(free_sends + reads, sends + free_reads), sends + reads)
+        over = np.where(self.block.crowded, free_sends + free_reads, over)
+        joules = (visit.joules + over)[:, None, :] + self.itself
         come = _from_others(np.minimum(self.one[start], self.several[start]))
         self.several[visit.ends] = np.minimum(self.several[visit.ends], come + joules)
         self.one[visit.ends] = np.minimum(self.one[visit.ends], self.whole[:, start][:, None] + joules)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from optimizer.problem import Problem
 from optimizer.search.energy_blocks import Block, Way
+from optimizer.search.energy_hops import Hops
 from optimizer.search.energy_trunk import Stretch, Trunk
-from optimizer.search.energy_wires import Wires
 
 __all__ = ["BoardSet", "Table"]
 
@@ -54,8 +54,8 @@ class BoardSet:
         self.segment_s = tables.segment_s[self.processors]
         self.byte_s = tables.boundary_s_per_byte[self.processors]
         names = tuple(refs[i].board.name for i in self.processors)
-        self.wires = Wires(problem, used, names, tables.tensor_bytes[:, self.processors])
-        self.blocks = [None if s.cuts is None else Block(s, s.cuts, self.wires, allowed) for s in trunk.stretches]
+        self.hops = Hops(problem, used, names, tables.tensor_bytes[:, self.processors])
+        self.blocks = [None if s.cuts is None else Block(s, s.cuts, self.hops, allowed) for s in trunk.stretches]
         self.come_j, self.go_j = self._ends(problem.system.source, True), self._ends(problem.system.sink, False)
         self.weights = np.append(np.zeros(len(names)), 1.0)
         """(k + 1,) of the busy times, and of the least interval."""
@@ -69,10 +69,10 @@ class BoardSet:
 
     def _ends(self, board: str, inputs: bool) -> Floats:
         """(k,) joules of what comes from the source, or goes to the sink."""
-        sizes, names = self.wires.sizes, self.wires.names
+        sizes, names = self.hops.sizes, self.hops.names
         ends = [(board, name) if inputs else (name, board) for name in names]
         tensors = self.trunk.inputs if inputs else self.trunk.outputs
-        return np.array([sum(self.wires.joules(*e, int(sizes[t, i])) for t in tensors) for i, e in enumerate(ends)])
+        return np.array([sum(self.hops.joules(*e, int(sizes[t, i])) for t in tensors) for i, e in enumerate(ends)])
 
     def _anyhow(self) -> float:
         """Every operator where it takes least."""
@@ -110,8 +110,8 @@ class BoardSet:
         numbers = np.arange(k)
         joules = np.where(np.eye(k, dtype=np.bool_), 0.0, np.inf)
         for t, reader in stretch.path:
-            size = self.wires.sizes[t].astype(np.float64)
-            hop = self.wires.between(t) + (size * way.per_byte)[:, None] + size[:, None] * way.per_byte
+            size = self.hops.sizes[t].astype(np.float64)
+            hop = self.hops.between(t) + (size * way.per_byte)[:, None] + size[:, None] * way.per_byte
             hop[numbers, numbers] = 0.0
             joules = (joules[:, :, None] + hop + way.operators[reader]).min(axis=1)
         rest: Floats = joules + way.operators[list(stretch.beside)].min(axis=1).sum() + way.segments
