@@ -12,7 +12,7 @@ from tests.firmware_interface.posix_board import BUILD, FIRMWARE
 from tests.needs import needs_program
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(280)]
-SECONDS = 15
+SECONDS = 8
 
 
 def test_fuzzer_finds_nothing() -> None:

@@ -105,14 +105,17 @@ def brute_force(problem: Problem, objectives: tuple[str, ...]) -> list[Plan]:
 @given(seed=SEEDS, kind=KINDS, k=st.integers(1, 2), revisits=st.booleans())
 def test_every_objective_is_proven_over_all_precisions(seed: int, kind: str, k: int, revisits: bool) -> None:
     problem = replace(free(seed, k=k, kind=kind), non_contiguous=revisits)
-    objectives = ("energy", "link-bytes", "accuracy-loss")
-    front = solve(problem, SolveOptions(objectives=objectives, prefer="energy", time_limit_s=8.0, workers=1))
-    assert isinstance(front, Front)
-    everything = brute_force(problem, objectives)
-    for objective, found in front.certificates.items():
+    everything = brute_force(problem, ("energy", "link-bytes", "accuracy-loss"))
+    for objective in ("energy", "link-bytes", "accuracy-loss"):
+        # The energy of plans that revisit can take minutes to prove: there the bound must be valid, at whatever time.
+        open_end = objective == "energy" and revisits
+        options = SolveOptions((objective,), objective, time_limit_s=2.0 if open_end else 60.0, workers=1)
+        front = solve(problem, options)
+        assert isinstance(front, Front)
+        found = front.certificates[objective]
         best = min(objective_values(p.score, [objective])[0] for p in everything)
         assert found.bound is None or found.bound <= best * (1 + 1e-9)
-        if objective != "energy" or not revisits:
+        if not open_end:
             assert found.status == "proven"
             assert found.value == pytest.approx(best, rel=1e-4, abs=1e-12)
 
@@ -136,7 +139,7 @@ def test_the_front_over_all_precisions_is_the_brute_force_front(seed: int, kind:
 @given(seed=SEEDS, kind=KINDS)
 def test_an_order_of_preference_is_proven_over_all_precisions(seed: int, kind: str) -> None:
     problem = free(seed, kind=kind)
-    options = SolveOptions(objectives=("energy",), prefer="accuracy-loss:50%>energy", time_limit_s=12.0, workers=1)
+    options = SolveOptions(objectives=("energy",), prefer="accuracy-loss:50%>energy", time_limit_s=60.0, workers=1)
     front = solve(problem, options)
     assert isinstance(front, Front)
     everything = brute_force(problem, ("accuracy-loss", "energy"))
@@ -196,7 +199,7 @@ def test_of_equal_precisions_the_first_is_kept() -> None:
 
 def test_a_processor_works_at_one_precision_and_the_plan_says_which() -> None:
     problem = free(5, k=3)
-    front = solve(problem, SolveOptions(time_limit_s=8.0, workers=1))
+    front = solve(problem, SolveOptions(time_limit_s=3.0, workers=1))
     assert isinstance(front, Front)
     for plan in front.plans:
         at = {s.processor: {x.precision for x in plan.segments if x.processor == s.processor} for s in plan.segments}
@@ -245,7 +248,7 @@ def test_splitting_refuses_what_the_model_file_does_not_have(tmp_path: Path) -> 
 
 
 def test_infeasible_at_every_precision_is_infeasible() -> None:
-    outcome = solve(free(5, limits=Limits(max_latency_s=1e-9)), SolveOptions(time_limit_s=6.0, workers=1))
+    outcome = solve(free(5, limits=Limits(max_latency_s=1e-9)), SolveOptions(time_limit_s=60.0, workers=1))
     assert isinstance(outcome, Infeasible)
     assert "each of 4 choices of precision" in outcome.method
 
@@ -282,7 +285,7 @@ def test_branch_and_bound_finds_the_best_of_all_combinations(seed: int, kind: st
     problem = three(seed, n=4, k=3, kind=kind)
     objective = data.draw(st.sampled_from(["throughput", "energy", "accuracy-loss", "link-bytes"]))
     # Rendezvous make schedules that can take minutes to prove: there the bound must be valid, at whatever time.
-    limit_s = 10.0 if kind == "polled" else 60.0
+    limit_s = 4.0 if kind == "polled" else 60.0
     front = solve(problem, SolveOptions(objectives=(objective,), prefer=objective, time_limit_s=limit_s, workers=1))
     assert isinstance(front, Front)
     best = min(objective_values(p.score, [objective])[0] for p in brute_force(problem, (objective,)))

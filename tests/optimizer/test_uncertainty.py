@@ -58,7 +58,7 @@ def brute_force(problem: Problem) -> Pool:
     return pool
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=SEEDS,
     kind=st.sampled_from(KINDS),
