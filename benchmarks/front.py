@@ -26,7 +26,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,10 @@ class TracedPool(Pool):
     def stop(self) -> None:
         self.seconds = time.process_time() - self.begin
 
-    def outline(self, assignment: Assignment) -> Outline | None:
-        self.looked_at += 1
-        return super().outline(assignment)
+    def outlines(self, assignments: Iterable[Assignment]) -> list[Outline | None]:
+        found = super().outlines(assignments)
+        self.looked_at += len(found)
+        return found
 
     def score_outlines(self, outlines: Sequence[tuple[Assignment, Outline]]) -> list[Plan]:
         before = self.evaluations

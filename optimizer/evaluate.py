@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.board_use import arena_tensors, memory_use, used_boards
-from optimizer.cycle_ratio import Arc
-from optimizer.energy import energy_and_wire_bytes
-from optimizer.event_arcs import (
-    data_arcs,
-    depth_arcs,
-    frame_arcs,
-    frames_alone,
-    order_arcs,
-    resource_occupancy_s,
-)
-from optimizer.events import Events, build_events
+from optimizer.board_use import Stands, arena_tensors, memory_use, memory_uses, used_boards
+from optimizer.energy import energies_and_wire_bytes
+from optimizer.event_arcs import data_arcs, depth_arcs, order_arcs, resource_occupancy_s
 from optimizer.longest_paths import earliest_starts, maximum_cycle_ratios
 from optimizer.plan import MemoryUse, Schedule, Score
+from optimizer.plan_table import PlanTable
 from optimizer.problem import Problem
+from optimizer.ragged import Floats
 from optimizer.replicas import copies
 from optimizer.restrictions import colocation_faults
 
@@ -41,12 +33,10 @@ __all__ = [
     "memory_use",
     "order_arcs",
     "resource_occupancy_s",
-    "score_of",
+    "scores_of",
     "used_boards",
 ]
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 _TOLERANCE = 1e-9
 
 
@@ -59,96 +49,83 @@ def evaluate(problem: Problem, schedule: Schedule) -> Score:
     return evaluate_batch(problem, [schedule])[0]
 
 
-def evaluate_batch(
-    problem: Problem, schedules: Sequence[Schedule], events: Sequence[Events] | None = None
-) -> list[Score]:
-    """``evaluate`` of every schedule, bit for bit; ``events``: their activities, where they are known already."""
-    problem.segment_table.prepare((copies(s.segments), s.transfers) for s in schedules)
-    if events is None:
-        events = [build_events(problem, s.segments, s.transfers) for s in schedules]
-    times = _times(events, schedules)
-    parts = zip(schedules, events, times.period_s, times.latency_s, times.occupancy_s, strict=True)
-    return [score_of(problem, *of_plan, memory_use(problem, of_plan[0])) for of_plan in parts]
+def evaluate_batch(problem: Problem, schedules: Sequence[Schedule]) -> list[Score]:
+    """``evaluate`` of every schedule, bit for bit."""
+    if not schedules:
+        return []
+    problem.segment_table.prepare([c for s in schedules for c in copies(s.segments)])
+    plans = PlanTable.of(problem, [(s.segments, s.transfers) for s in schedules])
+    period_s, latency_s = _times(plans, schedules)
+    return scores_of(problem, schedules, plans, period_s, latency_s)
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Times of all plans of a batch, by plan."""
-
-    period_s: list[float]
-    latency_s: list[float]
-    occupancy_s: list[dict[str, float]]
-
-
-def _times(events: Sequence[Events], schedules: Sequence[Schedule]) -> _Times:
-    """Event graphs of all plans side by side: the frames alone first, then the steady state from there."""
-    nodes = [len(e.names) for e in events]
-    occupancies = [resource_occupancy_s(e) for e in events]
-    alone = [frames_alone(e, s.orders) for e, s in zip(events, schedules, strict=True)]
-    frames = [frame for of_plan in alone for frame in of_plan]
-    starts = earliest_starts([len(f.names) for f, _ in frames], [frame_arcs(f, orders) for f, orders in frames])
-    never = np.zeros(len(events), dtype=np.bool_)
-    never[np.repeat(np.arange(len(events)), [len(of_plan) for of_plan in alone])[starts.never]] = True
-    arcs = [_steady_arcs(e, s) for e, s in zip(events, schedules, strict=True)]
-    bounds = [max(o.values(), default=0.0) * e.frames for o, e in zip(occupancies, events, strict=True)]
-    begin = np.where(np.repeat(never, nodes), 0.0, starts.at_s)
-    ratios = maximum_cycle_ratios(nodes, arcs, bounds, begin)
-    return _Times(
-        period_s=[ratio / e.frames for ratio, e in zip(ratios, events, strict=True)],
-        latency_s=_latencies_s(events, starts.at_s, never),
-        occupancy_s=occupancies,
-    )
+def _times(plans: PlanTable, schedules: Sequence[Schedule]) -> tuple[Floats, Floats]:
+    """(plans,) periods and latencies: the frames alone first, then the steady state from there."""
+    alone, steady = plans.graphs(schedules)
+    starts = earliest_starts(alone)
+    never = np.zeros(len(schedules), dtype=np.bool_)
+    never[np.repeat(np.arange(len(schedules)), plans.frames)[starts.never]] = True
+    bounds = plans.busy_s.max(axis=1) * plans.frames
+    begin = np.where(np.repeat(never, np.diff(plans.first)), 0.0, starts.at_s)
+    ratios = maximum_cycle_ratios(steady, bounds, begin)
+    return ratios / plans.frames, _latencies_s(plans, starts.at_s, never)
 
 
-def _steady_arcs(events: Events, schedule: Schedule) -> list[Arc]:
-    arcs = data_arcs(events) + order_arcs(events, schedule.orders, loops=False)
-    return arcs + depth_arcs(events, [t.depth for t in schedule.transfers])
-
-
-def _latencies_s(events: Sequence[Events], starts_s: Floats, never: Bools) -> list[float]:
+def _latencies_s(plans: PlanTable, starts_s: Floats, never: npt.NDArray[np.bool_]) -> Floats:
     """Completion of one frame alone, arrival of the outputs at the sink included; the longest with replicas."""
-    nodes = np.array([len(e.names) for e in events], dtype=np.int64)
-    plan = np.repeat(np.arange(len(events)), nodes)
-    first = np.cumsum(nodes) - nodes
-    ends_s = starts_s + np.fromiter((d for e in events for d in e.duration_s), np.float64, len(starts_s))
-    of_plan = np.repeat(np.arange(len(events)), [len(e.depth_arcs) for e in events])
-    position = np.fromiter((i for e in events for i, _, _, _ in e.depth_arcs), np.int64, len(of_plan))
-    lag_s = np.fromiter((lag for e in events for _, _, lag, _ in e.depth_arcs), np.float64, len(of_plan))
-    last_s = np.zeros(len(events))
-    np.maximum.at(last_s, plan, ends_s)
-    np.maximum.at(last_s, of_plan, ends_s[first[of_plan] + position] + lag_s)
-    return [float(x) for x in np.where(never, math.inf, last_s)]
+    events = plans.events
+    ends_s = starts_s + events.duration_s
+    np.maximum.at(ends_s, events.free_end, (starts_s + events.duration_s)[events.free_end] + events.free_lag_s)
+    return np.where(never, math.inf, np.maximum.reduceat(ends_s, plans.first[:-1]))
 
 
-def score_of(
+def scores_of(
     problem: Problem,
-    schedule: Schedule,
-    events: Events,
-    period: float,
-    latency: float,
-    occupancy: Mapping[str, float],
-    memory: Mapping[str, MemoryUse],
-) -> Score:
-    """The score that these times and this memory make."""
-    interval = problem.limits.interval_s(period)
-    used = used_boards(problem, schedule)
-    energy, wire_bytes = energy_and_wire_bytes(problem, schedule, events, occupancy, interval, used)
-    loss = _accuracy_loss(problem, schedule)
-    return Score(
-        period_s=period,
-        throughput_per_s=1.0 / period if period > 0 else math.inf,
-        latency_s=latency,
-        energy_j=energy,
-        link_bytes=wire_bytes,
-        memory_bytes=memory,
-        occupancy_s=occupancy,
-        boards_used=len(used),
-        accuracy_loss=loss,
-        violations=(
-            *_violations(problem, schedule, period, latency, energy, memory),
-            *_further_violations(problem, wire_bytes, loss),
-        ),
+    schedules: Sequence[Schedule],
+    plans: PlanTable,
+    period_s: Floats,
+    latency_s: Floats,
+    *,
+    with_arenas: bool = True,
+) -> list[Score]:
+    """The scores that these times make. Without arenas memory holds the other parts alone."""
+    stands = Stands.of(problem, schedules)
+    memory = memory_uses(problem, schedules, stands, with_arenas=with_arenas)
+    rate = problem.limits.rate_per_s
+    interval_s = period_s if rate is None else np.full(len(period_s), 1.0 / rate)
+    energy_j, wire_bytes = energies_and_wire_bytes(problem, plans, stands, interval_s)
+    figures = zip(
+        schedules,
+        period_s.tolist(),
+        latency_s.tolist(),
+        energy_j.tolist(),
+        wire_bytes.tolist(),
+        memory,
+        plans.occupancies(),
+        stands.used.sum(axis=1).tolist(),
+        strict=True,
     )
+    found = []
+    for schedule, period, latency, energy, wire, use, occupancy, boards in figures:
+        loss = _accuracy_loss(problem, schedule)
+        found.append(
+            Score(
+                period_s=period,
+                throughput_per_s=1.0 / period if period > 0 else math.inf,
+                latency_s=latency,
+                energy_j=energy,
+                link_bytes=wire,
+                memory_bytes=use,
+                occupancy_s=occupancy,
+                boards_used=boards,
+                accuracy_loss=loss,
+                violations=(
+                    *_violations(problem, schedule, period, latency, energy, use, boards),
+                    *_further_violations(problem, wire, loss),
+                ),
+            )
+        )
+    return found
 
 
 def _accuracy_loss(problem: Problem, schedule: Schedule) -> float | None:
@@ -175,6 +152,7 @@ def _violations(
     latency: float,
     energy: float,
     memory: Mapping[str, MemoryUse],
+    boards: int,
 ) -> list[str]:
     limits = problem.limits
     found = []
@@ -192,10 +170,8 @@ def _violations(
             found.append(f"{name} needs {use.ram_bytes} B of RAM, {use.ram_available_bytes} B available")
         if use.flash_available_bytes is not None and use.flash_bytes > use.flash_available_bytes:
             found.append(f"{name} needs {use.flash_bytes} B of flash, {use.flash_available_bytes} B available")
-    if limits.max_boards is not None:
-        count = len(used_boards(problem, schedule))
-        if count > limits.max_boards:
-            found.append(f"{count} boards used, {limits.max_boards} allowed")
+    if limits.max_boards is not None and boards > limits.max_boards:
+        found.append(f"{boards} boards used, {limits.max_boards} allowed")
     for segment in copies(schedule.segments):
         if problem.segment_table.figures(segment).allowed:
             continue

@@ -10,7 +10,7 @@ from optimizer.cycle_ratio import Arc
 from optimizer.events import Events, served
 from optimizer.plan import Slot
 
-__all__ = ["data_arcs", "depth_arcs", "frame_arcs", "frames_alone", "order_arcs", "resource_occupancy_s"]
+__all__ = ["data_arcs", "depth_arcs", "frames_alone", "line_arcs", "order_arcs", "resource_occupancy_s"]
 
 _STAGE = operator.attrgetter("stage")
 
@@ -28,19 +28,11 @@ def data_arcs(events: Events) -> list[Arc]:
     return [(i, j, events.duration_s[i] + lag, 0) for i, j, lag in events.arcs]
 
 
-def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]], *, loops: bool = True) -> list[Arc]:
-    """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order.
-
-    Without ``loops`` none of lists with one entry, which say no more than how busy the resource is.
-    """
+def order_arcs(events: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
+    """Arcs of the cyclic lists: in turn m a resource serves frame m - stage of each entry, in list order."""
     arcs: list[Arc] = []
-    held_s, index = events.held_s, events.index
+    held_s = events.held_s
     for resource, slots in orders.items():
-        if len(slots) == 1 and events.frames == 1:
-            if loops:
-                only = index[slots[0].activity]
-                arcs.append((only, only, held_s[only], 1))
-            continue
         entries = served(events, resource, slots)
         if entries:
             first, first_stage = entries[0]
@@ -84,12 +76,11 @@ def _lists_of_frame(frame: Events, orders: Mapping[str, tuple[Slot, ...]]) -> di
     return {r: tuple(s for s in slots if (s.activity, r) in present) for r, slots in orders.items()}
 
 
-def frame_arcs(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
-    """Arcs of one frame alone, every resource serving by (stage, position)."""
-    arcs = data_arcs(frame)
+def line_arcs(frame: Events, orders: Mapping[str, Sequence[Slot]]) -> list[Arc]:
+    """Arcs of one frame alone that its lists make, every resource serving by (stage, position)."""
+    arcs: list[Arc] = []
     held_s, index = frame.held_s, frame.index
     for slots in orders.values():
-        if len(slots) > 1:
-            line = [index[s.activity] for s in sorted(slots, key=_STAGE)]
-            arcs += [(i, j, held_s[i], 0) for i, j in itertools.pairwise(line)]
+        line = [index[s.activity] for s in sorted(slots, key=_STAGE)]
+        arcs += [(i, j, held_s[i], 0) for i, j in itertools.pairwise(line)]
     return arcs

@@ -1,13 +1,14 @@
-"""What happens to one frame under a plan: activities, what they wait for, and what they occupy."""
+"""From segments to the tensors that leave them, and to the activities of a frame."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
+from optimizer.event_table import Events, EventTable, Frame
 from optimizer.plan import Hop, Segment, Slot, Transfer
 from optimizer.problem import Problem
 from optimizer.replicas import carried, frames_of_turn, segments_of_frame
@@ -17,6 +18,7 @@ __all__ = [
     "UnroutableError",
     "build_events",
     "build_transfers",
+    "frames_of",
     "served",
 ]
 
@@ -27,36 +29,6 @@ class UnroutableError(Exception):
     def __init__(self, tensor: str, source: str, target: str) -> None:
         self.tensor, self.source, self.target = tensor, source, target
         super().__init__(f"no route from {source} to {target} for tensor {tensor}")
-
-
-@dataclass(frozen=True)
-class Events:
-    """The activities of one frame, or, with replicas, of all ``frames`` of a turn. Positions index all tuples.
-
-    ``duration_s``: from the start of an activity until what waits for it may go on.
-    ``arcs``: (i, j, lag_s): j starts no earlier than lag_s after the end of i, same frame.
-    ``depth_arcs``: (i, j, lag_s, transfer): j of frame n starts no earlier than lag_s after the end of i of
-    frame n - depth of that transfer, counting the frames that the transfer carries.
-    """
-
-    names: tuple[str, ...]
-    duration_s: tuple[float, ...]
-    resources: tuple[tuple[str, ...], ...]
-    arcs: tuple[tuple[int, int, float], ...]
-    depth_arcs: tuple[tuple[int, int, float, int], ...]
-    compute_s: tuple[float, ...]
-    """Seconds in which the activity keeps the processor that it occupies computing (0 for hops)."""
-    held_s: tuple[float, ...]
-    """Seconds from its start until its resources may serve the next: its duration, and the work of messages beside."""
-    index: dict[str, int]
-    frames: int = 1
-    alone: tuple[Events, ...] = ()
-    """The activities of each frame of a turn on their own; empty where one frame is a turn."""
-    at: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Position by activity and frame of the turn; empty where one frame is a turn."""
-    rings: tuple[int, ...] = ()
-    """By transfer the frames that it carries in a turn: so many of ``depth_arcs`` follow each other, one a frame.
-    Empty where one frame is a turn."""
 
 
 def build_transfers(
@@ -133,84 +105,22 @@ def _tree(
     return tuple(hops.values()), tuple(boards)
 
 
-def _compute_s(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> list[float]:
-    """Seconds each segment computes: operators, one invocation, and the boundary term for bytes in and out."""
-    table = problem.segment_table
-    found = [table.figures(s).time_s + table.invocation_s[s.processor] for s in segments]
-    if not table.has_boundaries:
-        return found
-    crossing = {s.name: 0 for s in segments}
-    for t in transfers:
-        if t.producer is not None:
-            crossing[t.producer] += t.size_bytes
-        for name in t.consumers:  # each once, and never the producer
-            crossing[name] += t.size_bytes
-    return [c + table.boundary_s_per_byte[s.processor] * crossing[s.name] for c, s in zip(found, segments, strict=True)]
-
-
 def build_events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
     """Activities and arcs of a plan's segments and transfers; unrolled over the frames of a turn with replicas."""
     frames = frames_of_turn(segments)
+    alone = EventTable.of(problem, frames_of(segments, transfers)).events()
     if frames == 1:
-        return _events(problem, segments, transfers)
+        return alone[0]
     numbers = [carried(transfers, f) for f in range(frames)]
-    alone = [
-        _events(problem, segments_of_frame(segments, f), [transfers[i] for i in numbers[f]]) for f in range(frames)
-    ]
     return _unrolled(alone, numbers, [frames // t.every for t in transfers])
 
 
-def _events(problem: Problem, segments: Sequence[Segment], transfers: Sequence[Transfer]) -> Events:
-    ways, home = problem.ways, problem.segment_table.home
-    board = {s.name: home[s.processor] for s in segments}
-    at = {s.name: i for i, s in enumerate(segments)}
-    names = [f"segment:{s.name}" for s in segments]
-    duration_s = _compute_s(problem, segments, transfers)
-    compute_s, beside_s = list(duration_s), [0.0] * len(duration_s)
-    relayed_s: dict[str, float] = {}
-    resources: list[tuple[str, ...]] = [(s.processor,) for s in segments]
-    arcs: list[tuple[int, int, float]] = []
-    depth_arcs: list[tuple[int, int, float, int]] = []
-    base = len(names)
-    for number, t in enumerate(transfers):
-        origin, maker = (problem.system.source, -1) if t.producer is None else (board[t.producer], at[t.producer])
-        way = ways.way(t, origin, tuple([board[c] for c in t.consumers]))
-        count = len(way.names)
-        node = [*range(base, base + count), *[at[c] for c in reversed(t.consumers)], maker]
-        base += count
-        for i, before, beside in way.charges:
-            duration_s[node[i]] += before
-            compute_s[node[i]] += before
-            beside_s[node[i]] += beside
-        for key, seconds in way.relayed:
-            relayed_s[key] = relayed_s.get(key, 0.0) + seconds
-        names += way.names
-        duration_s += way.duration_s
-        beside_s += [0.0] * count
-        compute_s += way.compute_s
-        resources += way.resources
-        arcs += [(node[i], node[j], lag) for i, j, lag in way.arcs]
-        depth_arcs += [(node[i], node[j], lag, number) for i, j, lag in way.frees]
-    for key, seconds in relayed_s.items():
-        hosts = [i for i, s in enumerate(segments) if s.processor == key]
-        if hosts:
-            beside_s[hosts[-1]] += seconds
-        else:
-            names.append(f"messages:{key}")
-            duration_s.append(0.0)
-            compute_s.append(0.0)
-            beside_s.append(seconds)
-            resources.append((key,))
-    return Events(
-        names=tuple(names),
-        duration_s=tuple(duration_s),
-        resources=tuple(resources),
-        arcs=tuple(arcs),
-        depth_arcs=tuple(depth_arcs),
-        compute_s=tuple([c + b for c, b in zip(compute_s, beside_s, strict=True)]),
-        held_s=tuple([d + b for d, b in zip(duration_s, beside_s, strict=True)]),
-        index={name: i for i, name in enumerate(names)},
-    )
+def frames_of(segments: Sequence[Segment], transfers: Sequence[Transfer]) -> list[Frame]:
+    """The frames of a turn, one after the other."""
+    frames = frames_of_turn(segments)
+    if frames == 1:
+        return [(segments, transfers)]
+    return [(segments_of_frame(segments, f), [transfers[i] for i in carried(transfers, f)]) for f in range(frames)]
 
 
 def _unrolled(alone: Sequence[Events], numbers: Sequence[Sequence[int]], rings: Sequence[int]) -> Events:

@@ -23,7 +23,8 @@ from optimizer.evaluate import (
     order_arcs,
     resource_occupancy_s,
 )
-from optimizer.events import Events, build_events, build_transfers
+from optimizer.event_table import EventTable
+from optimizer.events import Events, UnroutableError, build_events, build_transfers
 from optimizer.list_schedule import by_resource, frame_alone, frame_by_frame, sequence, topological_rank
 from optimizer.memory_plan import with_lowest_peaks
 from optimizer.plan import Segment, Slot, Transfer
@@ -91,6 +92,24 @@ class Outline:
         """Raises UnroutableError."""
         transfers = build_transfers(problem, segments)
         return cls(tuple(segments), transfers, build_events(problem, segments, transfers))
+
+    @classmethod
+    def of_many(cls, problem: Problem, cuts: Sequence[Sequence[Segment] | None]) -> list[Outline | None]:
+        """Those of many plans without replicas; None for None, and where no route joins the processors."""
+        moved = [None if segments is None else _transfers(problem, segments) for segments in cuts]
+        frames = [(s, t) for s, t in zip(cuts, moved, strict=True) if s is not None and t is not None]
+        events = iter(EventTable.of(problem, frames).events())
+        return [
+            None if segments is None or transfers is None else cls(tuple(segments), transfers, next(events))
+            for segments, transfers in zip(cuts, moved, strict=True)
+        ]
+
+
+def _transfers(problem: Problem, segments: Sequence[Segment]) -> tuple[Transfer, ...] | None:
+    try:
+        return build_transfers(problem, segments)
+    except UnroutableError:
+        return None
 
 
 def complete(problem: Problem, segments: Sequence[Segment]) -> Schedule:

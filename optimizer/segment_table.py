@@ -7,9 +7,8 @@ which they run nor on what else is worked out beside it.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,14 +16,15 @@ import numpy.typing as npt
 
 from optimizer.graph import Graph
 from optimizer.plan import Segment, Transfer
+from optimizer.ragged import Ints, Ragged
 
 if TYPE_CHECKING:
     from optimizer.problem import Problem
 
 __all__ = ["SegmentFigures", "SegmentTable", "tensors_leaving"]
 
-Ints = npt.NDArray[np.int64]
-_MOST_ASKED = 2000
+_MOST_ASKED = 5000
+_MOST_KNOWN = 50_000
 _SegmentKey = tuple[str, tuple[int, ...]]
 _PeakKey = tuple[str, tuple[int, ...], tuple[int, ...]]
 
@@ -41,28 +41,8 @@ class SegmentFigures:
     """(initializer, bytes) of those that several operators use."""
     allowed: bool
     """Whether every operator may run there."""
-
-
-@dataclass(frozen=True)
-class _Ragged:
-    """Lists of whole numbers one after the other: list i is ``values[first[i] : first[i + 1]]``."""
-
-    first: Ints
-    values: Ints
-
-    @classmethod
-    def of(cls, lists: Sequence[Sequence[int]]) -> _Ragged:
-        first = np.zeros(len(lists) + 1, dtype=np.int64)
-        np.cumsum([len(x) for x in lists], out=first[1:])
-        return cls(first, np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(first[-1])))
-
-    def of_rows(self, rows: Ints) -> tuple[Ints, Ints]:
-        """(position in ``rows``, value) for every value of these lists."""
-        counts = self.first[rows + 1] - self.first[rows]
-        ends = np.cumsum(counts)
-        total = int(ends[-1]) if len(ends) else 0
-        where = np.repeat(np.arange(len(rows)), counts)
-        return where, self.values[np.arange(total) + np.repeat(self.first[rows] - (ends - counts), counts)]
+    peaks: dict[tuple[int, ...], int] = field(default_factory=dict, compare=False, repr=False)
+    """Peaks of its arena found so far, by the tensors that leave it."""
 
 
 def tensors_leaving(transfers: Iterable[Transfer]) -> dict[str, tuple[int, ...]]:
@@ -80,7 +60,6 @@ class SegmentTable:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._figures: dict[_SegmentKey, SegmentFigures] = {}
-        self._peaks: dict[_PeakKey, int] = {}
         self._asked: dict[int, tuple[Segment, SegmentFigures]] = {}
         """By identity, for as long as the segment is kept here: a look at hundreds of operators takes its time."""
         self._arenas = _Arenas(problem)
@@ -97,38 +76,40 @@ class SegmentTable:
         if asked is not None and asked[0] is segment:
             return asked[1]
         key = (segment.processor, segment.operators)
-        if key not in self._figures:
+        found = self._figures.get(key)
+        if found is None:
             self._add_figures([key])
+            found = self._figures[key]
         if len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
-        self._asked[id(segment)] = segment, self._figures[key]
-        return self._figures[key]
+        self._asked[id(segment)] = segment, found
+        return found
 
     def peak_bytes(self, segment: Segment, leaving: tuple[int, ...]) -> int:
         """Peak of the segment's arena; ``leaving``: tensors made in it that live in link buffers."""
-        key = (segment.processor, segment.operators, leaving)
-        if key not in self._peaks:
-            self._add_peaks([key])
-        return self._peaks[key]
+        return self.peaks([(segment, self.figures(segment), leaving)])[0]
 
-    def prepare(self, plans: Iterable[tuple[Iterable[Segment], Iterable[Transfer]]]) -> None:
-        """Work out all that is not known yet of the segments of these plans, in one go."""
-        keys: dict[_SegmentKey, None] = {}
-        peaks: dict[_PeakKey, None] = {}
-        for segments, transfers in plans:
-            leaving = tensors_leaving(transfers)
-            for s in segments:
-                peak = (s.processor, s.operators, leaving.get(s.name, ()))
-                if peak not in self._peaks:
-                    peaks[peak] = None
-                    if peak[:2] not in self._figures:
-                        keys[peak[:2]] = None
-        self._add_figures(list(keys))
-        self._add_peaks(list(peaks))
+    def peaks(self, asked: Sequence[tuple[Segment, SegmentFigures, tuple[int, ...]]]) -> list[int]:
+        """Peaks of the arenas of many segments, with the tensors that leave each."""
+        keys: list[_PeakKey] = []
+        owners = []
+        for segment, figures, leaving in asked:
+            if leaving not in figures.peaks:
+                figures.peaks[leaving] = -1  # asked for once is enough
+                keys.append((segment.processor, segment.operators, leaving))
+                owners.append(figures)
+        if keys:
+            for figures, (_, _, leaving), peak in zip(owners, keys, self._arenas.peaks(keys), strict=True):
+                figures.peaks[leaving] = peak
+        return [figures.peaks[leaving] for _, figures, leaving in asked]
 
-    def prepare_figures(self, segments: Iterable[Segment]) -> None:
-        """The same for all but peaks, which hang on more than the segments."""
-        keys = dict.fromkeys((s.processor, s.operators) for s in segments)
+    def prepare(self, segments: Iterable[Segment]) -> None:
+        """Work out what is not known yet of these segments by themselves, in one go."""
+        if len(self._figures) > _MOST_KNOWN:
+            self._figures.clear()
+            self._asked.clear()
+        asked = self._asked
+        keys = dict.fromkeys([(s.processor, s.operators) for s in segments if id(s) not in asked])
         self._add_figures([key for key in keys if key not in self._figures])
 
     def _add_figures(self, keys: Sequence[_SegmentKey]) -> None:
@@ -159,14 +140,10 @@ class SegmentTable:
         held = {i for v in key[1] for i in self._shared.get(v, ())}
         return tuple((i, int(self._problem.tables.initializer_bytes[i, q])) for i in sorted(held))
 
-    def _add_peaks(self, keys: Sequence[_PeakKey]) -> None:
-        if keys:
-            self._peaks.update(zip(keys, self._arenas.peaks(keys), strict=True))
-
 
 def _rows(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
     """(list number, value) of every value."""
-    ragged = _Ragged.of(lists)
+    ragged = Ragged.of(lists)
     return np.repeat(np.arange(len(lists)), np.diff(ragged.first)), ragged.values
 
 
@@ -202,70 +179,75 @@ class _Arenas:
         self._in_place = np.array([ref.board.in_place for ref in problem.processors])
         self._bytes = problem.tables.tensor_bytes
         self._n = len(graph.operators)
-        self._outputs = _Ragged.of([op.outputs for op in graph.operators])
-        self._users = _Ragged.of(
+        self._outputs = Ragged.of([op.outputs for op in graph.operators])
+        self._users = Ragged.of(
             [() if t.producer is None else (t.producer, *t.consumers) for t in graph.tensors]
         )  # the maker too, so that nobody's list is empty
         self._last_user = np.array(
             [-1 if t.producer is None else max(t.producer, *t.consumers, -1) for t in graph.tensors], dtype=np.int64
         )
-        none = len(graph.tensors)
+        self._maker = np.array([-1 if t.producer is None else t.producer for t in graph.tensors], dtype=np.int64)
+        self._slot = np.zeros(len(graph.tensors), dtype=np.int64)
+        """Which output of its maker each tensor is."""
+        for op in graph.operators:
+            self._slot[list(op.outputs)] = range(len(op.outputs))
         self._taken = np.array(
-            [none if op.in_place_input is None or not op.outputs else op.in_place_input for op in graph.operators],
+            [-1 if op.in_place_input is None or not op.outputs else op.in_place_input for op in graph.operators],
             dtype=np.int64,
         )
-        self._first_output = np.array([op.outputs[0] if op.outputs else none for op in graph.operators], dtype=np.int64)
 
     def peaks(self, keys: Sequence[_PeakKey]) -> list[int]:
         """Bytes by key. All segments stand one after the other on one axis of operators."""
         segment, operator = _rows([operators for _, operators, _ in keys])
-        place = np.full((len(keys), self._n), -1, dtype=np.int64)
-        place[segment, operator] = np.arange(len(operator))
+        place = np.full((len(keys), self._n), -1, dtype=np.int32)
+        place[segment, operator] = np.arange(len(operator), dtype=np.int32)
         q = np.array([self._index[processor] for processor, _, _ in keys], dtype=np.int64)
 
         at, tensor = self._outputs.of_rows(operator)
-        owner = segment[at]
-        row = np.full((len(keys), len(self._bytes) + 1), -1, dtype=np.int64)  # the last column: no tensor
-        row[owner, tensor] = np.arange(len(tensor))
-        gone = _rows([leaving for _, _, leaving in keys])
-        row[gone] = -1
-        stays = row[owner, tensor] >= 0
-        at, tensor, owner = at[stays], tensor[stays], owner[stays]
         if not len(tensor):
             return [0] * len(keys)
-        row[owner, tensor] = np.arange(len(tensor))
+        owner = segment[at]
+        size = self._bytes[tensor, q[owner]]
+        first = np.searchsorted(at, np.arange(len(operator)))
+        gone, left = _rows([leaving for _, _, leaving in keys])
+        size[first[place[gone, self._maker[left]]] + self._slot[left]] = 0
 
         last = self._last_uses(place, operator, segment, owner, tensor)
-        size = self._bytes[tensor, q[owner]]
-        end = last + 1 - self._overwritten(operator, segment, row, size, last, self._in_place[q])
+        end = last + 1 - self._overwritten(operator, segment, place, first, size, last, self._in_place[q])
         held = np.bincount(at, size, len(operator) + 1) - np.bincount(end, size, len(operator) + 1)
         live = np.cumsum(held)[:-1]
+        heads = np.flatnonzero(np.diff(segment, prepend=-1))
         most = np.zeros(len(keys))
-        np.maximum.at(most, segment, live)
+        most[segment[heads]] = np.maximum.reduceat(live, heads)
         return [int(x) for x in most.tolist()]
 
-    def _last_uses(self, place: Ints, operator: Ints, segment: Ints, owner: Ints, tensor: Ints) -> Ints:
+    def _last_uses(
+        self, place: npt.NDArray[np.int32], operator: Ints, segment: Ints, owner: Ints, tensor: Ints
+    ) -> Ints:
         """Where each tensor is read last. Nobody outside its segment reads it: such tensors leave."""
         if not _descends(segment, operator):
-            found: Ints = place[owner, self._last_user[tensor]]
-            return found
+            return place[owner, self._last_user[tensor]].astype(np.int64)
         user, consumer = self._users.of_rows(tensor)
-        return np.maximum.reduceat(place[owner[user], consumer], np.flatnonzero(np.diff(user, prepend=-1)))
+        heads = np.flatnonzero(np.diff(user, prepend=-1))
+        return np.maximum.reduceat(place[owner[user], consumer].astype(np.int64), heads)
 
     def _overwritten(
         self,
         operator: Ints,
         segment: Ints,
-        row: Ints,
+        place: npt.NDArray[np.int32],
+        first: Ints,
         size: Ints,
         last: Ints,
         in_place: npt.NDArray[np.bool_],
     ) -> Ints:
         """1 for tensors that end a step earlier: their last reader writes its output over them."""
-        taken = row[segment, self._taken[operator]]
-        output = row[segment, self._first_output[operator]]
-        step = np.flatnonzero((taken >= 0) & (output >= 0) & in_place[segment])
-        taken, output = taken[step], output[step]
+        step = np.flatnonzero((self._taken[operator] >= 0) & in_place[segment])
+        taken = self._taken[operator[step]]
+        made = place[segment[step], self._maker[taken]]
+        inside = (made >= 0) & (self._maker[taken] >= 0)
+        step, row = step[inside], first[made[inside]] + self._slot[taken[inside]]
         over = np.zeros(len(size), dtype=np.int64)
-        over[taken[(last[taken] == step) & (size[taken] == size[output])]] = 1
+        # what leaves has no size here: it neither is written over nor over anything
+        over[row[(last[row] == step) & (size[row] > 0) & (size[row] == size[first[step]])]] = 1
         return over

@@ -2,26 +2,34 @@
 
 A way depends on the tensor, the boards and the links alone, not on the rest of the plan, so it is worked out once and
 remembered: searches meet the same ways again and again. What does not depend on the tensor either (who waits for whom)
-is remembered by boards and links, for all tensors that go the same way.
+is remembered by boards and links, for all tensors that go the same way. Figures of ways stand in arrays, to be looked
+up for the transfers of many plans at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from boards.board import Link
 from optimizer.plan import Transfer
+from optimizer.ragged import Floats, Ints, RaggedRows
 
 if TYPE_CHECKING:
     from optimizer.problem import Problem
 
-__all__ = ["Way", "WayTable"]
+__all__ = ["Way", "WayRows", "WayTable"]
 
 _Shape = tuple[str, bool, tuple[str, ...], tuple[str, ...], bool, bool]
 _Key = tuple[str, int, _Shape]
+_Message = tuple[float, int, float]
+"""Of one message over a link: seconds that it occupies the medium, bytes on the wire, joules at both ends."""
 _MAKER = -1
+_MOST_WAYS = 50_000
 
 
 @dataclass(frozen=True)
@@ -44,20 +52,42 @@ class Work:
 
 
 class Way(NamedTuple):
-    """Activities of a transfer, numbered from 0; -1 is the segment that makes the tensor, -2 - c consumer c."""
+    """What of a transfer's way is in words. Activities are numbered from 0."""
 
+    number: int
+    """Its place in the table."""
+    tree: int
+    """The number of the tree that it goes along."""
     names: tuple[str, ...]
-    duration_s: tuple[float, ...]
-    compute_s: tuple[float, ...]
     resources: tuple[tuple[str, ...], ...]
-    charges: tuple[tuple[int, float, float], ...]
-    """(segment, seconds before, beside) of sending what it makes and taking in what it uses: see ``Work``."""
     relayed: tuple[tuple[str, float], ...]
     """(processor, seconds) of work beside hops for tensors that no segment there makes or takes in."""
-    arcs: tuple[tuple[int, int, float], ...]
-    """(i, j, lag_s): j starts no earlier than lag_s after the end of i."""
-    frees: tuple[tuple[int, int, float], ...]
-    """(i, j, lag_s): the end of i gives back the buffer that j fills."""
+
+
+@dataclass(frozen=True)
+class WayRows:
+    """Figures of ways, row by row of all of them. ``*_of``: position of the row's way among those asked for.
+
+    Activities of a way are numbered from 0; -1 is the segment that makes the tensor, -2 - c its consumer c.
+    """
+
+    activity_of: Ints
+    activities: Floats
+    """(a, 2) seconds that each activity takes, and in which it keeps its processor computing."""
+    use_of: Ints
+    uses: Floats
+    """(u, 2) activity and the number of a resource that it occupies, the first one first."""
+    charge_of: Ints
+    charges: Floats
+    """(c, 3) segment, seconds before and beside of sending what it makes and taking in what it uses: see ``Work``."""
+    arc_of: Ints
+    arcs: Floats
+    """(e, 3) i, j, lag_s: j starts no earlier than lag_s after the end of i."""
+    free_of: Ints
+    frees: Floats
+    """(f, 3) i, j, lag_s: the end of i gives back the buffer that j fills."""
+    sums: Floats
+    """(ways, 2) bytes on the wire over all hops, and the joules of these bytes at both ends."""
 
 
 class WayTable:
@@ -65,26 +95,25 @@ class WayTable:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
+        keys, media = [ref.key for ref in problem.processors], [link.medium for link in problem.links]
+        self.resource_number = {name: i for i, name in enumerate(dict.fromkeys([*keys, *media]))}
+        """Of processors, as they stand in the problem, and media."""
         self._shapes: dict[_Shape, _Tree] = {}
+        self._messages: dict[tuple[str, int], _Message] = {}
+        self._uses, self._charges = RaggedRows(2), RaggedRows(3)
+        self._arcs, self._frees = RaggedRows(3), RaggedRows(3)
+        """By tree."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all ways; their numbers mean nothing any more."""
         self._ways: dict[_Key, Way] = {}
-        self._wire: dict[tuple[str, int], tuple[int, float]] = {}
-        self._seconds: dict[tuple[str, int], float] = {}
+        self._activities, self._sums = RaggedRows(2), RaggedRows(2)
 
-    def wire(self, link: str, size_bytes: int) -> tuple[int, float]:
-        """(bytes on the wire, joules at both ends) of one message over a link."""
-        found = self._wire.get((link, size_bytes))
-        if found is None:
-            over = self._problem.link_by_name[link]
-            wire_bytes = over.wire_bytes(size_bytes)
-            found = self._wire[link, size_bytes] = wire_bytes, wire_bytes * over.energy_j_per_byte
-        return found
-
-    def seconds(self, link: Link, size_bytes: int) -> float:
-        """Seconds that one message occupies the link's medium."""
-        found = self._seconds.get((link.name, size_bytes))
-        if found is None:
-            found = self._seconds[link.name, size_bytes] = link.occupancy_s(size_bytes)
-        return found
+    def forget_many(self) -> None:
+        """``forget`` where too many are remembered; not between asking for ways and for their rows."""
+        if len(self._ways) > _MOST_WAYS:
+            self.forget()
 
     def way(self, t: Transfer, origin: str, homes: tuple[str, ...]) -> Way:
         """``origin``: board where the tensor is made or enters; ``homes``: boards of its consumers."""
@@ -93,8 +122,58 @@ class WayTable:
         found = self._ways.get(key)
         if found is None:
             if shape not in self._shapes:
-                self._shapes[shape] = _Tree(self._problem, t, origin, homes)
-            found = self._ways[key] = self._shapes[shape].way(t.label, t.size_bytes, self.seconds)
+                self._shapes[shape] = self._new_tree(t, origin, homes)
+            found = self._ways[key] = self._new(self._shapes[shape], t.label, t.size_bytes)
+        return found
+
+    def rows(self, ways: Sequence[Way], sizes: Ints) -> WayRows:
+        """Figures of ways; ``sizes``: bytes of their tensors."""
+        asked = np.array([w.number for w in ways], dtype=np.int64)
+        trees = np.array([w.tree for w in ways], dtype=np.int64)
+        charge_of, charges = self._charges.of(trees)
+        charges[:, 1:] *= sizes[charge_of, None]
+        return WayRows(
+            *self._activities.of(asked),
+            *self._uses.of(trees),
+            charge_of,
+            charges,
+            *self._arcs.of(trees),
+            *self._frees.of(trees),
+            self._sums.of(asked)[1],
+        )
+
+    def _new_tree(self, t: Transfer, origin: str, homes: tuple[str, ...]) -> _Tree:
+        tree = _Tree(self._problem, t, origin, homes, len(self._shapes))
+        numbers = self.resource_number
+        self._uses.append([x for i, names in enumerate(tree.resources) for r in names for x in (i, numbers[r])])
+        self._charges.append([x for i, w in tree.charges for x in (i, w.before_s, w.beside_s)])
+        self._arcs.append(list(itertools.chain.from_iterable(tree.arcs)))
+        self._frees.append(list(itertools.chain.from_iterable(tree.frees)))
+        return tree
+
+    def _new(self, tree: _Tree, label: str, size: int) -> Way:
+        names: list[str] = []
+        figures: list[float] = []
+        wire_bytes, link_j = 0, 0.0
+        for a in tree.activities:
+            names.append(f"{a.name[0]}{label}{a.name[1]}")
+            seconds = work_s = a.s_per_byte * size
+            if a.link is not None:
+                seconds, hop_bytes, hop_j = self._message(a.link, size)
+                wire_bytes += hop_bytes
+                link_j += hop_j
+            figures += (seconds, work_s)
+        self._activities.append(figures)
+        self._sums.append((wire_bytes, link_j))
+        relayed = tuple([(key, rate * size) for key, rate in tree.relayed])
+        return Way(len(self._ways), tree.number, tuple(names), tree.resources, relayed)
+
+    def _message(self, link: Link, size_bytes: int) -> _Message:
+        found = self._messages.get((link.name, size_bytes))
+        if found is None:
+            wire_bytes = link.wire_bytes(size_bytes)
+            found = link.occupancy_s(size_bytes), wire_bytes, wire_bytes * link.energy_j_per_byte
+            self._messages[link.name, size_bytes] = found
         return found
 
 
@@ -112,8 +191,8 @@ class _Activity:
 class _Tree:
     """Follows transfers along a tree; all that have something to carry, or nothing, go the same way."""
 
-    def __init__(self, problem: Problem, t: Transfer, origin: str, homes: tuple[str, ...]) -> None:
-        self.problem, self.origin, self.homes = problem, origin, homes
+    def __init__(self, problem: Problem, t: Transfer, origin: str, homes: tuple[str, ...], number: int) -> None:
+        self.problem, self.origin, self.homes, self.number = problem, origin, homes, number
         self.made, self.to_sink, self.empty = t.producer is not None, t.to_sink, t.size_bytes == 0
         self.activities: list[_Activity] = []
         self.charges: list[tuple[int, Work]] = []
@@ -123,21 +202,6 @@ class _Tree:
         """Activities that take the tensor first, at its origin."""
         self.frees = self._follow([problem.link_by_name[hop.link] for hop in t.hops])
         self.resources = tuple([a.resources for a in self.activities])
-        self.arcs_of_all = tuple(self.arcs)
-
-    def way(self, label: str, size_bytes: int, seconds: Callable[[Link, int], float]) -> Way:
-        """The way of one tensor; ``seconds``: of a hop over a link."""
-        size, activities = size_bytes, self.activities
-        return Way(
-            names=tuple([f"{a.name[0]}{label}{a.name[1]}" for a in activities]),
-            duration_s=tuple([a.s_per_byte * size if a.link is None else seconds(a.link, size) for a in activities]),
-            compute_s=tuple([a.s_per_byte * size for a in activities]),
-            resources=self.resources,
-            charges=tuple([(i, w.before_s * size, w.beside_s * size) for i, w in self.charges]),
-            relayed=tuple([(key, rate * size) for key, rate in self.relayed]),
-            arcs=self.arcs_of_all,
-            frees=self.frees,
-        )
 
     def _follow(self, links: Sequence[Link]) -> tuple[tuple[int, int, float], ...]:
         """All of the tree; who frees the buffers for whom."""

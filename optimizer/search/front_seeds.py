@@ -90,7 +90,8 @@ def _front(pool: Pool) -> list[Assignment]:
 def score_promising(pool: Pool, assignments: Iterable[Assignment]) -> None:
     """Score those of the assignments that may add a plan to the front, the one that promises to add most first."""
     new = {key_of(a): a for a in assignments if not pool.has_scored(a)}
-    drawn = [(a, o) for a in new.values() if (o := pool.outline(a)) is not None]
+    outlines = zip(new.values(), pool.outlines(new.values()), strict=True)
+    drawn = [(a, o) for a, o in outlines if o is not None]
     if not drawn:
         return
     least = least_scores(pool.problem, [o for _, o in drawn])

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.evaluate import Schedule, evaluate, evaluate_batch
-from optimizer.events import UnroutableError
 from optimizer.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, objective_values
-from optimizer.plan import Plan, Segment
+from optimizer.plan import Plan
 from optimizer.problem import Problem
 from optimizer.schedule import Outline, complete, complete_outline, contiguous_segments
 from optimizer.segments import acyclic_segments
@@ -79,21 +78,13 @@ class Pool:
         """Those of many assignments, which takes less time than one by one."""
         cut = acyclic_segments if self.problem.non_contiguous else contiguous_segments
         cuts = [cut(self.problem, a) for a in assignments]
-        self.problem.segment_table.prepare_figures(s for segments in cuts for s in segments or ())
-        return [self._outline(segments) for segments in cuts]
-
-    def _outline(self, segments: Sequence[Segment] | None) -> Outline | None:
-        if segments is None:
-            return None
-        try:
-            return Outline.of(self.problem, segments)
-        except UnroutableError:
-            return None
+        self.problem.segment_table.prepare([s for segments in cuts for s in segments or ()])
+        return Outline.of_many(self.problem, cuts)
 
     def score_outlines(self, outlines: Sequence[tuple[Assignment, Outline]]) -> list[Plan]:
         """What ``score`` gives, for many assignments side by side."""
         schedules = [complete_outline(self.problem, outline) for _, outline in outlines]
-        scores = evaluate_batch(self.problem, schedules, [outline.events for _, outline in outlines])
+        scores = evaluate_batch(self.problem, schedules)
         plans = [Plan(s.segments, s.transfers, s.orders, score) for s, score in zip(schedules, scores, strict=True)]
         for (assignment, _), plan in zip(outlines, plans, strict=True):
             self.evaluations += 1

@@ -10,23 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from optimizer.board_use import memory_use
-from optimizer.evaluate import data_arcs, resource_occupancy_s, score_of
-from optimizer.events import Events
-from optimizer.longest_paths import earliest_starts
+from optimizer.evaluate import scores_of
+from optimizer.event_table import EventTable
+from optimizer.longest_paths import ArcRows, Graphs, earliest_starts
 from optimizer.objectives import objective_values
 from optimizer.plan import Schedule, Score
+from optimizer.plan_table import PlanTable
 from optimizer.problem import Problem
-from optimizer.replicas import copies
+from optimizer.ragged import Floats
 from optimizer.schedule import Outline
 from optimizer.search.known_front import KnownFront
 from optimizer.search.pool import Assignment, Pool, key_of
 
 __all__ = ["Screen", "least_scores"]
 
-Floats = npt.NDArray[np.float64]
 _SLACK = 1e-9
 """Share by which sums in another order may exceed what they bound."""
 
@@ -48,7 +46,6 @@ class Screen:
         outlines = dict(zip(new, self.pool.outlines(new.values()), strict=True))
         self._least |= {key: None for key, outline in outlines.items() if outline is None}
         drawn = [(new[key], outline) for key, outline in outlines.items() if outline is not None]
-        self.pool.problem.segment_table.prepare((copies(o.segments), o.transfers) for _, o in drawn)
         promising = []
         for (a, outline), least in zip(drawn, least_scores(self.pool.problem, [o for _, o in drawn]), strict=True):
             if least.violations or self._known.dominates(objective_values(least, self.pool.objectives)):
@@ -73,54 +70,46 @@ def least_scores(problem: Problem, outlines: Sequence[Outline]) -> list[Score]:
     The period is that of the busiest resource, the latency that of the longest path or the busiest resource between
     its nearest ends, memory that of weights, one buffer a transfer and the runtime.
     """
-    latencies = _least_latencies_s(outlines)
-    found = []
-    for outline, latency in zip(outlines, latencies, strict=True):
-        occupancy = resource_occupancy_s(outline.events)
-        schedule = Schedule(outline.segments, outline.transfers, {})
-        memory = memory_use(problem, schedule, with_arenas=False)
-        period = max(occupancy.values(), default=0.0)
-        found.append(score_of(problem, schedule, outline.events, period, latency, occupancy, memory))
-    return found
+    if not outlines:
+        return []
+    schedules = [Schedule(o.segments, o.transfers, {}) for o in outlines]
+    plans = PlanTable.of(problem, [(o.segments, o.transfers) for o in outlines])
+    period_s = plans.busy_s.max(axis=1)
+    return scores_of(problem, schedules, plans, period_s, _least_latencies_s(plans), with_arenas=False)
 
 
-def _least_latencies_s(outlines: Sequence[Outline]) -> list[float]:
-    """By outline; all activities of all of them at once."""
-    events = [o.events for o in outlines]
-    nodes = [len(e.names) for e in events]
-    heads = earliest_starts(nodes, [data_arcs(e) for e in events])
-    tails = earliest_starts([n + 1 for n in nodes], [_reversed_arcs(e) for e in events])
-    return [
-        _least_latency_s(
-            e, heads.at_s[heads.first[g] : heads.first[g + 1]], tails.at_s[tails.first[g] : tails.first[g + 1] - 1]
-        )
-        for g, e in enumerate(events)
-    ]
-
-
-def _reversed_arcs(events: Events) -> list[tuple[int, int, float, int]]:
-    """Arcs from the ends of the frame, a node of their own, back to what comes first.
-
-    Longest ways along them are what follows an activity's start.
-    """
-    last = len(events.names)
-    arcs = [(j, i, events.duration_s[i] + lag, 0) for i, j, lag in events.arcs]
-    arcs += [(last, i, events.duration_s[i], 0) for i in range(last)]
-    return arcs + [(last, i, events.duration_s[i] + lag, 0) for i, _, lag, _ in events.depth_arcs]
-
-
-def _least_latency_s(events: Events, heads_s: Floats, tails_s: Floats) -> float:
-    """Longest path; or of a resource: what comes first, all its work, what comes last.
+def _least_latencies_s(plans: PlanTable) -> Floats:
+    """(plans,) longest path; or of a resource: what comes first, all its work, what comes last.
 
     The frame may end before the last of that work, which then is taken off again.
     """
-    path = float((heads_s + tails_s).max())
-    head: dict[str, float] = {}
-    tail: dict[str, float] = {}
-    rest_s = tails_s - np.array(events.held_s)
-    for resources, before, after in zip(events.resources, heads_s.tolist(), rest_s.tolist(), strict=True):
-        for r in resources:
-            head[r] = min(before, head.get(r, before))
-            tail[r] = min(after, tail.get(r, after))
-    busy = resource_occupancy_s(events)
-    return max(path, *(head[r] + busy[r] + tail[r] for r in busy)) * (1 - _SLACK)
+    events = plans.events
+    heads_s = earliest_starts(Graphs(events.first, plans.data_arcs())).at_s
+    tails_s = _tails_s(events)
+    resources = plans.busy_s.shape[1]
+    of_plan = np.repeat(np.arange(len(plans.frames)), np.diff(plans.first))
+    least = np.maximum.reduceat(heads_s + tails_s, plans.first[:-1])
+    at = of_plan[events.use_activity] * resources + events.use_resource
+    before, after = np.full((2, plans.busy_s.size), np.inf)
+    np.minimum.at(before, at, heads_s[events.use_activity])
+    np.minimum.at(after, at, (tails_s - events.held_s)[events.use_activity])
+    used = np.isfinite(before)
+    before[~used] = after[~used] = 0.0
+    through_s = (before + plans.busy_s.ravel() + after).reshape(-1, resources)
+    return np.asarray(np.maximum(least, through_s.max(axis=1)) * (1 - _SLACK))
+
+
+def _tails_s(events: EventTable) -> Floats:
+    """(a,) what follows an activity's start: longest ways back from the ends of each frame, nodes of their own."""
+    count = len(events.first) - 1
+    node = np.arange(len(events.frame)) + events.frame  # behind the activities of each frame its end
+    first = events.first + np.arange(count + 1)
+    end = (first[1:] - 1)[events.frame]
+    parts = [
+        (node[events.arc_target], node[events.arc_source], events.duration_s[events.arc_source] + events.arc_lag_s),
+        (end, node, events.duration_s),
+        (end[events.free_end], node[events.free_end], events.duration_s[events.free_end] + events.free_lag_s),
+    ]
+    source, target, length = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    arcs = ArcRows(source, target, length, np.zeros(len(length), dtype=np.int64))
+    return np.asarray(earliest_starts(Graphs(first, arcs)).at_s[node])

@@ -16,11 +16,11 @@ from boards.board import System
 from optimizer.cycle_ratio import has_deadlock, maximum_cycle_ratio
 from optimizer.evaluate import Schedule, arena_tensors, data_arcs, depth_arcs, evaluate, evaluate_batch, order_arcs
 from optimizer.events import build_events
-from optimizer.longest_paths import earliest_starts, maximum_cycle_ratios
+from optimizer.longest_paths import Graphs, earliest_starts, maximum_cycle_ratios
 from optimizer.memory import arena_peak_bytes
 from optimizer.plan import Segment, Slot
 from optimizer.problem import Limits, Problem
-from optimizer.schedule import complete, contiguous_segments
+from optimizer.schedule import Outline, complete, contiguous_segments
 from optimizer.segment_table import SegmentTable, tensors_leaving
 from optimizer.segments import acyclic_segments
 from tests.optimizer.builders import make_processor, random_problem
@@ -182,11 +182,11 @@ def topological(problem: Problem, inside: list[int], rng: random.Random) -> list
     return order
 
 
-Graphs = list[tuple[int, list[tuple[int, int, float, int]]]]
+Drawn = list[tuple[int, list[tuple[int, int, float, int]]]]
 
 
 @st.composite
-def event_graphs(draw: st.DrawFn) -> Graphs:
+def event_graphs(draw: st.DrawFn) -> Drawn:
     """Graphs with and without rings, rings without tokens, arcs without length."""
     graphs = []
     for _ in range(draw(st.integers(1, 5))):
@@ -200,9 +200,9 @@ def event_graphs(draw: st.DrawFn) -> Graphs:
 
 @settings(max_examples=200, deadline=None)
 @given(graphs=event_graphs(), at_least=st.sampled_from([0.0, 0.5, 3.0]))
-def test_cycle_ratios_of_many_graphs_are_those_of_each(graphs: Graphs, at_least: float) -> None:
+def test_cycle_ratios_of_many_graphs_are_those_of_each(graphs: Drawn, at_least: float) -> None:
     nodes, arcs = [n for n, _ in graphs], [a for _, a in graphs]
-    found = maximum_cycle_ratios(nodes, arcs, [at_least] * len(graphs), np.zeros(sum(nodes)))
+    found = maximum_cycle_ratios(Graphs.of(nodes, arcs), np.full(len(graphs), at_least), np.zeros(sum(nodes)))
     for (n, own), ratio in zip(graphs, found, strict=True):
         expected = math.inf if has_deadlock(n, own) else maximum_cycle_ratio(n, own, at_least)
         assert ratio == expected
@@ -210,13 +210,14 @@ def test_cycle_ratios_of_many_graphs_are_those_of_each(graphs: Graphs, at_least:
 
 @settings(max_examples=200, deadline=None)
 @given(graphs=event_graphs())
-def test_earliest_starts_of_many_graphs_are_longest_paths(graphs: Graphs) -> None:
-    starts = earliest_starts([n for n, _ in graphs], [a for _, a in graphs])
+def test_earliest_starts_of_many_graphs_are_longest_paths(graphs: Drawn) -> None:
+    joined = Graphs.of([n for n, _ in graphs], [a for _, a in graphs])
+    starts = earliest_starts(joined)
     for g, (n, arcs) in enumerate(graphs):
         expected = longest_paths(n, arcs)
         assert bool(starts.never[g]) == (expected is None)
         if expected is not None:
-            assert starts.at_s[starts.first[g] : starts.first[g + 1]].tolist() == expected
+            assert starts.at_s[joined.first[g] : joined.first[g + 1]].tolist() == expected
 
 
 def longest_paths(nodes: int, arcs: list[tuple[int, int, float, int]]) -> list[float] | None:
@@ -236,9 +237,10 @@ def test_no_schedules_have_no_scores() -> None:
 
 
 def test_a_single_event_waits_for_nothing() -> None:
-    starts = earliest_starts([1, 2], [[], [(0, 1, 1.5, 0)]])
+    graphs = Graphs.of([1, 2], [[], [(0, 1, 1.5, 0)]])
+    starts = earliest_starts(graphs)
     assert starts.at_s.tolist() == [0.0, 0.0, 1.5]
-    assert maximum_cycle_ratios([1, 2], [[], [(0, 1, 1.5, 0)]], [2.0, 0.0], starts.at_s) == pytest.approx([2.0, 0.0])
+    assert maximum_cycle_ratios(graphs, np.array([2.0, 0.0]), starts.at_s) == pytest.approx([2.0, 0.0])
 
 
 def test_systems_of_the_tests_have_the_media_they_are_named_for() -> None:
@@ -250,3 +252,11 @@ def test_systems_of_the_tests_have_the_media_they_are_named_for() -> None:
     assert media(a_problem(3, "shared").system) == 1
     assert not any(x.overlap for x in a_problem(3, "polled").system.links)
     assert all(len(b.processors) == 2 for b in a_problem(3, "two processors").system.boards)
+
+
+@FEW
+@given(**CASE)
+def test_activities_of_a_plan_are_the_same_whatever_stands_beside_it(seed: int, kind: str, revisits: bool) -> None:
+    problem = a_problem(seed, kind, revisits)
+    cuts = [s.segments for s in some_schedules(problem, seed)]
+    assert Outline.of_many(problem, [*cuts, None]) == [*(Outline.of(forgetful(problem), cut) for cut in cuts), None]
