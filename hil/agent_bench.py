@@ -239,7 +239,7 @@ def _burst_beside(
     alone = [timer.run()[0] for _ in range(request.runs)]
     with ThreadPoolExecutor(1) as pool:
         burst = pool.submit(_burst, connection, data, messages)
-        beside: list[int] = []
+        beside = [timer.run()[0]]
         while not burst.done():
             beside.append(timer.run()[0])
     figures = burst.result()
