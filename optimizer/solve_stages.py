@@ -43,8 +43,13 @@ _GRID = (0.0, 0.1, 0.3)
 _MAX_FRONT = 60
 _REPRODUCIBLE_LABELS = 200_000
 """Labels made for an exact front where no wall time counts: some ten seconds."""
-_SEED_SHARE = 0.2
-"""Share of the time left for plans near the front where the exact front is not cheap."""
+_FRONT_SHARE = 0.3
+"""Share of the time left in which a front of two processors is looked for among all cuts."""
+_LABEL_SHARE, _LABEL_S = 0.12, 2.0
+"""Share of the time left for the front by label-DP, and seconds for which more is taken, up to ``_FRONT_SHARE``: it is
+mostly through in a second or two, or not at all, and the proofs of its ends should not wait for it."""
+_SEED_SHARE = 0.1
+"""Share of the time left for plans near the front where the exact front is not cheap; else like ``_LABEL_SHARE``."""
 _FRONT_ROUNDING = 1e-6
 """How far a plan may miss the figures that an exact front was proven with."""
 _REPLICA_SHARE = 0.7
@@ -132,8 +137,7 @@ class Run:
             return  # every way to cut in two is the contiguous plans only
         if self.options.reproducible and "memory" in self.objectives:
             return  # bounds on memory are seldom met, so that all plans would be scored, however long that takes
-        until = math.inf if self.options.reproducible else time.monotonic() + 0.3 * self._left()
-        if enumerate_front(self.pool, until) is not None:
+        if enumerate_front(self.pool, self._until(_FRONT_SHARE)) is not None:
             self.exact, self.front_method = True, "the whole front: every way to cut in two"
             return
         if self.objectives == ("throughput",):
@@ -141,13 +145,19 @@ class Run:
         if self.options.gap and self.pool.feasible():
             return  # the ends are asked for, not what lies between
         labels = _REPRODUCIBLE_LABELS if self.options.reproducible else MAX_LABELS
-        budget = self._budget(0.3 * self._left())
+        until, budget = self._until(_LABEL_SHARE), self._budget(_FRONT_SHARE * self._left())
         found = label_front(self.pool, until, max_labels=labels, budget=budget, seeded=self.starts_well)
         if found is not None and not found.open and self.pool.feasible():
             self.exact, self.front_method = True, "the whole front: label-DP"
             return
-        until = math.inf if self.options.reproducible else time.monotonic() + _SEED_SHARE * self._left()
-        seed_front(self.pool, until)
+        seed_front(self.pool, self._until(_SEED_SHARE))
+
+    def _until(self, share: float) -> float:
+        """When (time.monotonic) a part of the search for the front ends; never where no wall time counts."""
+        if self.options.reproducible:
+            return math.inf
+        left = self._left()
+        return time.monotonic() + max(share * left, min(_LABEL_S, _FRONT_SHARE * left))
 
     def _left(self) -> float:
         return max(0.0, self.deadline - self.clock.now())

@@ -1,8 +1,9 @@
 """Plans near the whole front, found without CP-SAT: where NSGA-II begins.
 
 Label-DP with few labels a cut, first over coarse cuts along a few topological orders, then over finer ones and cuts
-near those of the best plans known, again and again as long as that finds much that is new. Of what comes out,
-``evaluate()`` scores what adds most to the front first, and nothing that a known plan is as good as in any schedule.
+near those of the best plans known, again and again as long as that finds much that is new; at last over the cuts of
+known plans alone, with many labels. Of what comes out, ``evaluate()`` scores what adds most to the front first, and
+nothing that a known plan is as good as in any schedule.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ _MOST_ROUNDS = 8
 _FEW_NEW = 0.15
 """Share of the front: with no more new plans than that another round hardly pays."""
 _MOST_LABELS = 400_000
+_JOINED = 300
+"""Labels a cut where plans are joined anew from the cuts of known ones alone."""
+_MOST_JOINED = 3
+"""Times that this is done."""
 
 
 def seed_front(pool: Pool, deadline: float) -> None:
@@ -63,6 +68,26 @@ def seed_front(pool: Pool, deadline: float) -> None:
         new = sum(key not in looked_near for key in front)
         settled = number >= len(_COARSE) and new <= _FEW_NEW * len(front)
         if settled or made > _MOST_LABELS:
+            break
+    if not two:
+        _join_anew(pool, deadline)
+
+
+def _join_anew(pool: Pool, deadline: float) -> None:
+    """Plans that are cut where known ones are: of so few cuts labels are kept that a wider search lets go.
+
+    Once that has found plans, cuts next to those are looked at too.
+    """
+    ends = cuts_along_orders(pool.problem, 1)
+    for near in range(_MOST_JOINED):
+        front = _front(pool)
+        cuts = distinct_cuts([ends, cuts_near(pool.problem, front, min(near, 1), _MOST_NEAR)])
+        seeds = label_seeds(pool, cuts, _JOINED, deadline)
+        if seeds is None:
+            return
+        score_promising(pool, seeds.assignments)
+        known = {key_of(a) for a in front}
+        if all(key_of(a) in known for a in _front(pool)):
             return
 
 
