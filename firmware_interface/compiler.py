@@ -1,7 +1,8 @@
 """An ONNX sub-model as a board image: ``compile_segment`` is the way in.
 
-Sub-models are int8 between QuantizeLinear and DequantizeLinear, or float32, or both. Images are stored channels last
-on the board; where the other end of a wire wants them channels first, a record transposes them.
+Sub-models are int8 or uint8 between QuantizeLinear and DequantizeLinear, or float32, or both. Images are stored
+channels last on the board; where the other end of a wire wants them channels first, a record transposes them. uint8 is
+int8 on the board; a record changes what enters or leaves.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import onnx
 from firmware_interface.compiler_emit import Emitter, Record
 from firmware_interface.compiler_f32 import FLOAT_LOWERINGS, convert, fold_limits
 from firmware_interface.compiler_graph import Step, Steps, Tensor, read_steps
-from firmware_interface.compiler_i8 import INT8_LOWERINGS
+from firmware_interface.compiler_i8 import INT8_LOWERINGS, other_sign
 from firmware_interface.compiler_layout import (
     SegmentLayout,
     check_layout,
@@ -155,9 +156,11 @@ def lower(
         if tensor.name in transposed:
             places = layout.offsets[wire_buffer(tensor.name)], layout.offsets[tensor.name]
             transposition(tensor.name, emit, tensor, *places, to_board=True)
+    other_sign(steps.inputs, emit)
     readers = steps.readers()
     for step in steps.steps:
         _lower(step, steps, readers, emit)
+    other_sign(steps.outputs, emit)
     for tensor in steps.outputs:
         if tensor.name in transposed:
             places = layout.offsets[tensor.name], layout.offsets[wire_buffer(tensor.name)]
@@ -189,9 +192,9 @@ def _wire_tensor(tensor: Tensor, transposed: frozenset[str]) -> WireTensor:
 
 
 def _lower(step: Step, steps: Steps, readers: Mapping[str, list[int]], emit: Emitter) -> None:
-    dtypes = {s.tensor.dtype for s in (*step.stored(), *step.outputs)}
+    precisions = {s.tensor.integer for s in (*step.stored(), *step.outputs)}
     try:
-        if len(dtypes) > 1:
+        if len(precisions) > 1:
             if step.op_type not in ("QuantizeLinear", "DequantizeLinear"):
                 raise step.refuse("int8 and float32 tensors at once", "QuantizeLinear behind it and before it")
             convert(step, emit)

@@ -38,6 +38,8 @@ class Emitter:
     weights: bytearray = field(default_factory=bytearray)
     scratch: dict[str, int] = field(default_factory=dict)
     """Bytes by operator that needs any."""
+    tables: dict[bytes, int] = field(default_factory=dict)
+    """Places of those that are kept once."""
 
     @property
     def scratch_bytes(self) -> int:
@@ -58,6 +60,12 @@ class Emitter:
         raw = data if isinstance(data, bytes) else np.ascontiguousarray(data).tobytes()
         self.weights += raw + bytes(-len(raw) % BLOB_ALIGNMENT)
         return at
+
+    def shared(self, table: bytes) -> int:
+        """The place of a table that is kept once."""
+        if table not in self.tables:
+            self.tables[table] = self.weight(table)
+        return self.tables[table]
 
     def emit(self, step: Step | str, record: Record) -> None:
         """Add a record that belongs to an operator."""

@@ -22,13 +22,19 @@ from firmware_interface.errors import CompileError
 __all__ = ["Constant", "Step", "Steps", "Stored", "Tensor", "read_steps"]
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_DTYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8"}
-_ELEMENT_BYTES = {"float32": 4, "int8": 1}
+_DTYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "uint8",
+}
+_ELEMENT_BYTES = {"float32": 4, "int8": 1, "uint8": 1}
+_UNSIGNED_OFFSET = 128
+"""Boards hold a uint8 less this, as int8; zero points likewise."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation on the board. ``dtype`` is "int8" or "float32"; the shape is ONNX's."""
+    """An activation on the board. ``dtype`` is "int8", "uint8" or "float32"; the shape is ONNX's."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,6 +43,15 @@ class Tensor:
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def integer(self) -> bool:
+        return self.dtype != "float32"
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether its bytes on the wire are not those on the board."""
+        return self.dtype == "uint8"
 
     @property
     def element_bytes(self) -> int:
@@ -63,11 +78,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Stored:
-    """An activation as a step reads or writes it. int8 has a scale and a zero point, float32 has the scale 1."""
+    """An activation as a step reads or writes it: int8 with a scale and a zero point; float32 has the scale 1."""
 
     tensor: Tensor
     scale: float = 1.0
     zero: int = 0
+
+    def alike(self, other: Stored) -> bool:
+        """Whether the same bytes stand for the same values, here and on the wire."""
+        return (self.scale, self.zero, self.tensor.dtype) == (other.scale, other.zero, other.tensor.dtype)
 
     def quantized(self, value: float) -> int:
         """The int8 nearest to a value: halves to even, saturated."""
@@ -117,7 +136,7 @@ class Step:
 
     @property
     def integer(self) -> bool:
-        return self.output.tensor.dtype == "int8"
+        return self.output.tensor.integer
 
     def stored(self) -> tuple[Stored, ...]:
         """The activations that it reads."""
@@ -193,7 +212,7 @@ class _Reader:
         shape, elem_type = known
         if elem_type not in _DTYPES:
             got = onnx.helper.tensor_dtype_to_string(elem_type).removeprefix("TensorProto.").lower()
-            raise CompileError(*where, f"{name!r} is {got}", "int8 or float32 activations")
+            raise CompileError(*where, f"{name!r} is {got}", "int8, uint8 or float32 activations")
         return Tensor(name, shape, _DTYPES[elem_type])
 
     def _is_helper(self, node: NodeProto) -> bool:
@@ -216,6 +235,9 @@ class _Reader:
             zeros = np.zeros(scales.size, np.int64)
             if len(node.input) > 2 and node.input[2]:
                 zeros = self.constants[node.input[2]].values.astype(np.int64).reshape(-1)
+            if values.dtype == np.uint8:
+                values = (values.astype(np.int16) - _UNSIGNED_OFFSET).astype(np.int8)
+                zeros = zeros - _UNSIGNED_OFFSET
             axis = _attributes(node).get("axis", 1) % max(values.ndim, 1)
             self.constants[node.output[0]] = Constant(values, scales, zeros, axis)
             return
@@ -229,18 +251,23 @@ class _Reader:
     def _scale(self, node: NodeProto, tensor: str) -> tuple[float, int]:
         scales = self.constants[node.input[1]].values
         zeros = self.constants[node.input[2]].values if len(node.input) > 2 and node.input[2] else np.zeros(1, np.int8)
+        offset = _UNSIGNED_OFFSET if self.tensor(tensor, node).unsigned else 0
         if scales.size != 1:
             problem = f"{tensor!r} has {scales.size} scales"
             raise CompileError(node.name, node.op_type, problem, "one scale for an activation")
-        if zeros.dtype != np.int8:
-            raise CompileError(node.name, node.op_type, f"{tensor!r} is quantized to {zeros.dtype}", "int8")
-        return float(scales.reshape(-1)[0]), int(zeros.reshape(-1)[0])
+        if zeros.dtype not in (np.int8, np.uint8):
+            raise CompileError(node.name, node.op_type, f"{tensor!r} is quantized to {zeros.dtype}", "int8 or uint8")
+        return float(scales.reshape(-1)[0]), int(zeros.reshape(-1)[0]) - offset
 
     def _tail(self, at: int) -> tuple[int, ...]:
-        """Positions of the Relu or Clip and the QuantizeLinear that the node ends in."""
+        """Positions of the Relu or Clip and the QuantizeLinear that the node ends in; of a Split one for each part."""
         nodes = self.model.graph.node
         if nodes[at].op_type == "QuantizeLinear":
             return ()
+        if nodes[at].op_type == "Split":
+            parts = [self._reader_of(n) for n in nodes[at].output if n and (n in self.readers or n in self.outputs)]
+            ends = tuple(p for p in parts if p is not None and self._quantizes(p))
+            return ends if len(ends) == len(parts) else ()
         first = self._sole_reader(at)
         if first is None:
             return ()
@@ -254,10 +281,14 @@ class _Reader:
 
     def _sole_reader(self, at: int) -> int | None:
         made = [n for n in self.model.graph.node[at].output if n and (n in self.readers or n in self.outputs)]
-        if len(made) != 1 or made[0] in self.outputs or len(self.readers[made[0]]) != 1:
+        return self._reader_of(made[0]) if len(made) == 1 else None
+
+    def _reader_of(self, name: str) -> int | None:
+        """The node whose first input it is, where no other sees it."""
+        if name in self.outputs or len(self.readers[name]) != 1:
             return None
-        reader = self.readers[made[0]][0]
-        return reader if self.model.graph.node[reader].input[0] == made[0] else None
+        reader = self.readers[name][0]
+        return reader if self.model.graph.node[reader].input[0] == name else None
 
     def _quantizes(self, at: int) -> bool:
         return self.model.graph.node[at].op_type == "QuantizeLinear" and self._fixed(at)
@@ -269,15 +300,16 @@ class _Reader:
         node = self.model.graph.node[at]
         if node.domain not in _DEFAULT_DOMAINS:
             raise CompileError(node.name, f"{node.domain}.{node.op_type}", "no kernel for it", "ONNX's own operators")
-        last = self.model.graph.node[tail[-1]] if tail else node
+        ends = [self.model.graph.node[t] for t in (tail if node.op_type == "Split" else tail[-1:])] or [node]
         low, high = -math.inf, math.inf
-        for between in tail[:-1]:
+        for between in tail[:-1] if node.op_type != "Split" else ():
             low, high = self._limits(self.model.graph.node[between])
         if node.op_type == "DequantizeLinear":
             inputs: tuple[Operand | None, ...] = (self.stored[node.output[0]],)
         else:
             inputs = tuple(self._operand(name, node) for name in node.input)
-        outputs = tuple(self._made(name, last) for name in last.output if name in self.readers or name in self.outputs)
+        read = [(name, end) for end in ends for name in end.output if name in self.readers or name in self.outputs]
+        outputs = tuple(self._made(name, end) for name, end in read)
         for made in outputs:
             self.stored[made.tensor.name] = made
         name = node.name or f"{node.op_type}_{at}"

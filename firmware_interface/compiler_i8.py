@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from firmware_interface.compiler_emit import Emitter, window_of
-from firmware_interface.compiler_graph import Constant, Step, Stored
+from firmware_interface.compiler_graph import Constant, Step, Stored, Tensor
 from firmware_interface.compiler_rows import Lowering, Precision, image_places, rows
 from firmware_interface.compiler_shapes import (
     channel_vector,
@@ -38,8 +38,10 @@ from firmware_interface.records import (
     softmax_table,
 )
 
-__all__ = ["FUNCTIONS", "INT8_LOWERINGS", "change_scale"]
+__all__ = ["FUNCTIONS", "INT8_LOWERINGS", "change_scale", "other_sign"]
 
+_OTHER_SIGN = bytes(range(256))
+"""By int8 + 128: the byte with its highest bit changed."""
 _UNIT_WEIGHT = 127
 """Weight of a channel that is only scaled and shifted: its sums are fine enough to round the shift well."""
 
@@ -136,7 +138,7 @@ def _pool(step: Step, emit: Emitter, *, average: bool) -> None:
         factor = source.scale / target.scale
         divisors = range(1, taps + 1) if ragged and not counts_padding else [taps]
         counts, table = len(divisors), emit.weight(multiplier_table([factor / n for n in divisors]))
-    same = average or (source.scale, source.zero) == (target.scale, target.zero)
+    same = average or source.alike(target)
     limits = _limits(step) if same else {}
     for place_in, place_out in image_places(step, emit, window):
         emit.emit(
@@ -153,6 +155,12 @@ def _pool(step: Step, emit: Emitter, *, average: bool) -> None:
 def change_scale(step: Step, emit: Emitter, source: Stored, target: Stored) -> None:
     """Elements of one scale in another, by a table; within the limits of the step."""
     _table(step, emit, source, target, lambda x: x)
+
+
+def other_sign(tensors: Iterable[Tensor], emit: Emitter) -> None:
+    """uint8 that enter or leave become int8 less 128, or the other way round, where they lie; shared places once."""
+    for at, tensor in {emit.place(t): t for t in reversed([t for t in tensors if t.unsigned])}.items():
+        emit.emit(tensor.name, TableI8(input=at, output=at, count=tensor.elements, table=emit.shared(_OTHER_SIGN)))
 
 
 def _table(step: Step, emit: Emitter, source: Stored, target: Stored, function: Callable[[float], float]) -> None:

@@ -30,8 +30,7 @@ def is_view(step: Step) -> bool:
 def is_rename(step: Step) -> bool:
     """Whether the result is the input, byte for byte."""
     source, target = step.stored()[0], step.output
-    same = (source.scale, source.zero) == (target.scale, target.zero) and step.low == -math.inf == -step.high
-    return is_view(step) and same
+    return is_view(step) and source.alike(target) and step.low == -math.inf == -step.high
 
 
 def _strides(shape: Sequence[int], order: Sequence[int]) -> list[int]:
@@ -81,7 +80,7 @@ def _reshape(step: Step, emit: Emitter) -> None:
     source, target = step.stored()[0], step.output
     if not is_view(step):
         _reorder(step, emit)
-        if (source.scale, source.zero) != (target.scale, target.zero) or step.low != -math.inf or step.high != math.inf:
+        if not source.alike(target) or step.low != -math.inf or step.high != math.inf:
             change_scale(step, emit, replace(source, tensor=target.tensor), target)
     elif not is_rename(step):
         change_scale(step, emit, source, target)
@@ -201,13 +200,15 @@ def _split(step: Step, emit: Emitter) -> None:
     axis = int(step.attributes.get("axis", 0)) % len(source.tensor.shape)
     strides = _strides(source.tensor.shape, source.tensor.stored_axes)
     begin = 0
-    if len(step.outputs) != int(step.attributes.get("num_outputs", len(step.outputs))):
+    if sum(part.tensor.shape[axis] for part in step.outputs) != source.tensor.shape[axis]:
         raise step.refuse("an output that nobody reads", "all outputs read")
     for part in step.outputs:
         at = emit.place(source) + begin * strides[axis] * source.tensor.element_bytes
         own = _strides(part.tensor.shape, part.tensor.stored_axes)
         _move(step, emit, part.tensor.element_bytes, (at, emit.place(part)), part.tensor.shape, (strides, own))
         begin += part.tensor.shape[axis]
+        if not source.alike(part):
+            change_scale(step, emit, replace(source, tensor=part.tensor), part)
 
 
 def _pad(step: Step, emit: Emitter) -> None:

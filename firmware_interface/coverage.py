@@ -45,13 +45,13 @@ FIGURES: Mapping[str, str] = {
     "ragged": "1 where some pooling window reaches over an edge",
     "counts_padding": "1 where padding counts in an average",
     "constant": "1 where all operands but the first activations are constants",
-    "symmetric": "1 where weights are int8 with a zero point of 0",
+    "symmetric": "1 where weights are int8 with a zero point of 0, or uint8 with one of 128",
     "plain": "1 where the attributes are of the kind that the kernels take",
     "activations": "operands that are activations, repeats included",
     "outputs": "outputs that anybody reads",
     "repeats": "1 where the smaller operand is a scalar, one value a channel, or of the result's shape",
     "turned": "1 where the board stores input and output in different orders",
-    "rescaled": "1 where input and output have different scales or zero points",
+    "rescaled": "1 where input and output have different scales or zero points; of a Split, how many outputs have",
     "limited": "1 where a Relu or Clip ends the operator",
 }
 
@@ -103,7 +103,8 @@ _CONV_F32 = "4 * out_channels + 4 * taps * (channels // groups) * out_channels"
 _SUM = "taps * (channels // groups) <= 65535"
 
 _CONV = Coverage(
-    "convolution over the two axes of images, with constant weights (int8: zero point 0) and bias",
+    "convolution over the two axes of images (one over a single axis as one of height 1), with constant weights (int8 "
+    "with zero point 0, uint8 with 128) and bias",
     int8=(
         Case(f"{_WINDOW} and constant and symmetric and {_DEPTHWISE}", {"DEPTHWISE_I8": "batch"},
              "align(12 * channels) + align(taps * channels)"),
@@ -116,7 +117,8 @@ _CONV = Coverage(
     ),
 )  # fmt: skip
 _PRODUCT = Coverage(
-    "an activation of up to three axes by a constant matrix, with a constant bias",
+    "an activation of up to three axes by a constant matrix (int8 with zero point 0, uint8 with 128), with a constant "
+    "bias",
     int8=(Case(f"{_PRODUCTS} and symmetric", {"CONV_I8": "1"}, _CONV_I8),),
     float32=(Case(_PRODUCTS, {"CONV_F32": "1"}, _CONV_F32),),
 )
@@ -197,7 +199,11 @@ OPERATORS: Mapping[str, Coverage] = {
     "Transpose": _moved("at one scale", {"MOVE": "1"}),
     "Concat": _moved("activations at one scale", {"MOVE": "activations"}),
     "Slice": _moved("constant bounds, at one scale", {"MOVE": "1"}),
-    "Split": Coverage("float32", float32=(Case("plain and constant", {"MOVE": "outputs"}),)),
+    "Split": Coverage(
+        "constant sizes, all parts read, of int8 all quantized",
+        int8=(Case("plain and constant", {"MOVE": "outputs", "TABLE_I8": "rescaled"}, "256 * rescaled"),),
+        float32=(Case("plain and constant", {"MOVE": "outputs"}),),
+    ),
     "Pad": _moved("constant padding of zero or more, at one scale", {"FILL": "1", "MOVE": "1"}),
     **dict.fromkeys(
         ("Resize", "Upsample"),

@@ -23,6 +23,7 @@ __all__ = [
     "SmallProcessor",
     "code_bytes",
     "coverage",
+    "is_quantized",
     "slot_bytes",
     "small_processors",
     "usable_ram_bytes",
@@ -75,12 +76,18 @@ def small_processors(
     if any(op.form is None for op in graph.operators):
         return {}
     found: dict[int, SmallProcessor] = {}
+    as_is = is_quantized(graph)
     for q, (ref, precision) in enumerate(zip(processors, precisions, strict=True)):
         if ref.board.runtime == MCU_RUNTIME:
             runtime = load_runtime(MCU_RUNTIME)
-            needs = tuple(_needs(op, runtime, precision) for op in graph.operators)
+            needs = tuple(_needs(op, runtime, "fp32" if as_is else precision) for op in graph.operators)
             found[q] = SmallProcessor(ref.board, runtime, needs)
     return found
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether the model has integer operators already: a microcontroller then runs it as it is, floats as floats."""
+    return any(op.form is not None and op.form.precision == "int8" for op in graph.operators)
 
 
 def _needs(op: Operator, runtime: Runtime, precision: str) -> Needs | None:
@@ -135,7 +142,7 @@ def working_precision(ref: ProcessorRef, graph: Graph) -> str:
     A quantized model is planned at int8 on a microcontroller board, whose runtime has kernels of both kinds.
     """
     has_int8 = ref.board.runtime == MCU_RUNTIME and "int8" in ref.processor.macs_per_s
-    if has_int8 and any(op.form is not None and op.form.precision == "int8" for op in graph.operators):
+    if has_int8 and is_quantized(graph):
         return "int8"
     return default_precision(ref.processor)
 

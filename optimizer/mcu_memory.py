@@ -34,7 +34,9 @@ __all__ = [
 
 _PACKING_S = 0.02
 """Deterministic seconds of CP-SAT for one arena."""
-_MOVE = "MOVE"
+_MOVE, _TABLE = "MOVE", "TABLE_I8"
+_TABLE_BYTES = 256
+"""Of the table that makes int8 of uint8, and back; one an image."""
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,25 @@ def segment_memory(
     held = [*small_buffers(graph, small, part, sizes), *scratch_ranges(graph, small, part)]
     layout = pack_arena(held, runtime.arena_alignment, _PACKING_S)
     kept = [n for n in _recorded(graph, small, part, layout) if n is not None]
-    turns = len(part.turned)
-    records = sum(n.records for n in kept) + turns
-    record_bytes = sum(n.record_bytes for n in kept) + turns * runtime.kernels[_MOVE].record_bytes
+    turns, changes = len(part.turned), _sign_changes(graph, part, layout)
+    records = sum(n.records for n in kept) + turns + changes
+    record_bytes = sum(n.record_bytes for n in kept)
+    record_bytes += turns * runtime.kernels[_MOVE].record_bytes + changes * runtime.kernels[_TABLE].record_bytes
+    table = _TABLE_BYTES if changes else 0
     head = runtime.header_bytes + runtime.tensor_bytes * (len(part.entering) + len(part.leaving)) + record_bytes
     return SegmentMemory(
         layout=layout,
         records=records,
-        image_bytes=runtime.block(head) + sum(n.weights_bytes for n in kept),
+        image_bytes=runtime.block(head) + sum(n.weights_bytes for n in kept) + table,
         claimed_bytes=runtime.block(runtime.block(layout.size_bytes) + runtime.record_ram_bytes * records),
+    )
+
+
+def _sign_changes(graph: Graph, part: SegmentPart, layout: ArenaLayout) -> int:
+    """Places of uint8 tensors that enter or leave: on the board they are int8, which a record each makes of them."""
+    return sum(
+        len({layout.offsets[t] for t in crossing if graph.tensors[t].dtype == "uint8"})
+        for crossing in (part.entering, part.leaving)
     )
 
 

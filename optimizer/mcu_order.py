@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from optimizer.graph import Graph
 from optimizer.mcu import SmallProcessor
 from optimizer.mcu_memory import SegmentMemory, SegmentPart, segment_memory, segment_part, turned_tensors
 from optimizer.memory_order import OrderFound, behind, lowest_peak_order
@@ -97,7 +98,7 @@ def _bound(problem: Problem, processor: str, part: SegmentPart) -> int:
         for crossing in (part.entering, part.leaving)
     ]
     arena = max(int(needed.max(initial=0)), *ends)
-    return runtime.block(runtime.block(arena) + runtime.record_ram_bytes * _records(small, part))
+    return runtime.block(runtime.block(arena) + runtime.record_ram_bytes * _records(graph, small, part))
 
 
 def _shared(
@@ -109,7 +110,9 @@ def _shared(
     return int(sizes[outputs[0]])
 
 
-def _records(small: SmallProcessor, part: SegmentPart) -> int:
-    """At least so many, whatever the order."""
+def _records(graph: Graph, small: SmallProcessor, part: SegmentPart) -> int:
+    """At least so many, whatever the order. uint8 that enter are changed one by one; what leaves may share a place."""
     needs = [small.needs[v] for v in part.operators]
-    return sum(n.records for n in needs if n is not None and not n.folds) + len(part.turned)
+    entering, leaving = (sum(graph.tensors[t].dtype == "uint8" for t in ts) for ts in (part.entering, part.leaving))
+    own = sum(n.records for n in needs if n is not None and not n.folds)
+    return own + len(part.turned) + entering + min(leaving, 1)

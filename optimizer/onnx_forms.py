@@ -23,7 +23,8 @@ from optimizer.zoo import is_stub
 
 __all__ = ["operator_form"]
 
-_DTYPES: Mapping[int, str] = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8"}
+_DTYPES: Mapping[int, str] = {TensorProto.FLOAT: "float32", TensorProto.INT8: "int8", TensorProto.UINT8: "int8"}
+"""uint8 is int8 less 128 on a board, zero points too."""
 _POOLS = ("AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean")
 _CHANNELWISE = ("Add", "Mul", "Sub", "Div", "BatchNormalization")
 _RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
@@ -117,7 +118,7 @@ class _Reader:
             "constant": int(all(o.constant == (kind != "Concat") for o in others)),
             "symmetric": int(self._symmetric()),
             "plain": 1,
-            "rescaled": int(precision == "int8" and self._rescaled()),
+            "rescaled": self._rescaled() if precision == "int8" else 0,
             "limited": int(self.last is not self.node and self.last.input[0] not in self.node.output),
             "turned": int(not self._alike(source, target)),
             "repeats": int(self._repeats(target)),
@@ -209,14 +210,24 @@ class _Reader:
             return False
         known = self.prepared.types.get(self.operands[1].tensor or "")
         zero = self.operands[1].zero
-        int8 = known is not None and known.elem_type == TensorProto.INT8
-        return int8 and (zero is None or not np.any(zero))
-
-    def _rescaled(self) -> bool:
-        if self.last.op_type != "QuantizeLinear":
+        if known is None or known.elem_type not in (TensorProto.INT8, TensorProto.UINT8):
             return False
-        scale = self._values(self.last.input[1])
-        zero = self._values(self.last.input[2]) if len(self.last.input) > 2 and self.last.input[2] else np.zeros(1)
+        middle = 128 if known.elem_type == TensorProto.UINT8 else 0
+        return zero is None or bool(np.all(zero == middle))
+
+    def _rescaled(self) -> int:
+        """Outputs that are quantized otherwise than some input."""
+        return sum(self._rescales(name) for name in self.unit.outputs)
+
+    def _rescales(self, output: str) -> bool:
+        maker = self.inside.get(output, self.node)
+        if maker.op_type != "QuantizeLinear":
+            return False
+        scale = self._values(maker.input[1])
+        zero = self._values(maker.input[2]) if len(maker.input) > 2 and maker.input[2] else np.zeros(1)
+        names = [output, *(o.tensor for o in self.activations if o.tensor is not None)]
+        if len({self.prepared.types[n].elem_type for n in names if n in self.prepared.types}) > 1:
+            return True
         for operand in self.activations:
             for own, made in ((operand.scale, scale), (operand.zero, zero)):
                 if own is not None and made is not None and not np.array_equal(own.reshape(-1), made.reshape(-1)):
@@ -249,6 +260,7 @@ class _Reader:
             "Upsample": lambda: self._resize(source, target),
             **dict.fromkeys(_RESHAPES, lambda: reshape_splits(source, target)),
             **dict.fromkeys(("AveragePool", "MaxPool"), self._pool),
+            "Split": lambda: len(self.unit.outputs) == len(self.node.output),
         }
         kind = self.node.op_type
         fine = checks[kind]() if kind in checks else True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from onnx import NodeProto
@@ -108,7 +108,27 @@ def _quantized_tails(analysis: _Analysis) -> dict[int, tuple[int, ...]]:
                 tails[earlier] = (before, position)
                 continue
         tails[before] = (position,)
+    for position, node in enumerate(analysis.nodes):
+        if node.op_type == "Split":
+            tails.update(_split_tail(analysis, readers, position))
     return tails
+
+
+def _split_tail(
+    analysis: _Analysis, readers: Mapping[str, Sequence[int]], position: int
+) -> Mapping[int, tuple[int, ...]]:
+    """The QuantizeLinear of each part of a Split, where every part has one and nobody else reads it."""
+    read = [n for n in analysis.nodes[position].output if n in readers or n in analysis.prepared.outputs]
+    found = []
+    for name in read:
+        ends = readers.get(name, ())
+        if len(ends) != 1 or name in analysis.prepared.outputs:
+            return {}
+        end = analysis.nodes[ends[0]]
+        if end.op_type != "QuantizeLinear" or end.input[0] != name or not _fixed_but_first(analysis, ends[0]):
+            return {}
+        found.append(ends[0])
+    return {position: tuple(found)} if found else {}
 
 
 def _fixed_but_first(analysis: _Analysis, position: int) -> bool:
@@ -154,7 +174,8 @@ def _unit(analysis: _Analysis, main: int, tail: tuple[int, ...]) -> Unit:
             inputs[name] = None
     if analysis.nodes[main].op_type == "Constant":
         constants.update(dict.fromkeys(analysis.nodes[main].output))
-    outputs = tuple(n for n in analysis.nodes[own[-1]].output if n)
+    ends = tail if analysis.nodes[main].op_type == "Split" and tail else own[-1:]
+    outputs = tuple(n for p in ends for n in analysis.nodes[p].output if n)
     return Unit(main, tuple(sorted(nodes)), tuple(inputs), tuple(constants), outputs)
 
 

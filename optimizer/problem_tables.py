@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.costs import JOINT
-from optimizer.mcu import code_bytes, slot_bytes, usable_ram_bytes
+from optimizer.mcu import code_bytes, is_quantized, slot_bytes, usable_ram_bytes
 from optimizer.restrictions import allowed_processors
 from optimizer.sensitivity import loss_table
 
@@ -60,6 +60,8 @@ def build_tables(problem: Problem) -> Tables:
     n, q = len(graph.operators), len(refs)
     time_s, energy_j = np.zeros((n, q)), np.zeros((n, q))
     rows = problem.costs.operators
+    as_is = is_quantized(graph)
+    widths = ["fp32" if as_is and j in problem.small_processors else p for j, p in enumerate(precisions)]
     for j, (ref, precision) in enumerate(zip(refs, precisions, strict=True)):
         for op in graph.operators:
             cost = rows[op.name, ref.key, precision]
@@ -76,7 +78,7 @@ def build_tables(problem: Problem) -> Tables:
             [
                 [
                     t.size_bytes if t.producer is None else _scaled(t.size_bytes, t.dtype, precision)
-                    for precision in precisions
+                    for precision in widths
                 ]
                 for t in graph.tensors
             ],

@@ -31,9 +31,11 @@ def from_wire(data: bytes, tensor: WireTensor) -> Array:
 
 
 def random_input(rng: np.random.Generator, tensor: WireTensor) -> Array:
-    """int8 of every value, or floats of the normal distribution."""
+    """Integers of every value, or floats of the normal distribution."""
     if tensor.dtype == "int8":
         return rng.integers(-128, 128, tensor.shape, dtype=np.int8)
+    if tensor.dtype == "uint8":
+        return rng.integers(0, 256, tensor.shape, dtype=np.uint8)
     return rng.standard_normal(tensor.shape).astype(np.float32)
 
 

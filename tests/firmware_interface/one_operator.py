@@ -37,14 +37,16 @@ class OneOperator:
     """int8: another scale at the output, also where the operator would keep it."""
 
 
-def build_model(case: OneOperator, *, quantized: bool) -> onnx.ModelProto:
-    """The model; inputs x0, x1, ..., outputs y0, y1, ..."""
-    return _Builder(case, quantized).model()
+def build_model(case: OneOperator, *, quantized: bool, unsigned: bool = False) -> onnx.ModelProto:
+    """The model; inputs x0, x1, ..., outputs y0, y1, ... ``unsigned``: activations and weights are uint8."""
+    return _Builder(case, quantized, unsigned).model()
 
 
 class _Builder:
-    def __init__(self, case: OneOperator, quantized: bool) -> None:
+    def __init__(self, case: OneOperator, quantized: bool, unsigned: bool) -> None:
         self.case, self.quantized = case, quantized
+        self.integer, self.offset = (np.uint8, 128) if unsigned else (np.int8, 0)
+        self.kind = (TensorProto.UINT8 if unsigned else TensorProto.INT8) if quantized else TensorProto.FLOAT
         self.rng = np.random.default_rng(len(case.name))
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -63,8 +65,7 @@ class _Builder:
                 continue
             number = len(inputs)
             shape = next(shapes)
-            kind = TensorProto.INT8 if self.quantized else TensorProto.FLOAT
-            inputs.append(helper.make_tensor_value_info(f"x{number}", kind, shape))
+            inputs.append(helper.make_tensor_value_info(f"x{number}", self.kind, shape))
             scale, zero = scales[number % 3]
             names.append(self.dequantize(f"x{number}", scale, zero) if self.quantized else f"x{number}")
             values.append(((self.rng.integers(-128, 128, shape) - zero) * scale).astype(np.float32))
@@ -75,14 +76,17 @@ class _Builder:
             self.nodes.append(self.node(names, [f"{m}_raw" for m in made] if case.activation else made))
             if case.activation:
                 self.nodes += [helper.make_node(case.activation, [f"{m}_raw"], [m], name=f"act_{m}") for m in made]
-        kind = TensorProto.INT8 if self.quantized else TensorProto.FLOAT
         shapes_out = [v.shape for v in self.outputs(names, values)]
-        outs = [helper.make_tensor_value_info(f"y{n}", kind, s) for n, s in enumerate(shapes_out)]
+        outs = [helper.make_tensor_value_info(f"y{n}", self.kind, s) for n, s in enumerate(shapes_out)]
         graph = helper.make_graph(self.nodes, "one", inputs, outs, self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", case.opset)], ir_version=8)
 
     def node(self, names: Sequence[str], outputs: Sequence[str]) -> onnx.NodeProto:
         return helper.make_node(self.case.op_type, names, outputs, name="op", **self.case.attributes)
+
+    def stored(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Integers from -128 to 127 in the dtype of the model."""
+        return (values.astype(np.int16) + self.offset).astype(self.integer)
 
     def add(self, name: str, values: npt.ArrayLike) -> str:
         self.constants.append(numpy_helper.from_array(np.asarray(values), name))
@@ -97,7 +101,7 @@ class _Builder:
         axis = _WEIGHT_AXIS.get(self.case.op_type)
         if axis is None:
             scale = np.float32(max(float(np.abs(values).max()), 1e-3) / 100)
-            self.add(name, np.clip(np.rint(values / scale), -128, 127).astype(np.int8))
+            self.add(name, self.stored(np.clip(np.rint(values / scale), -128, 127)))
             return self.dequantize(name, float(scale), 0)
         if position == 1:
             if self.case.op_type == "Gemm" and not self.case.attributes.get("transB"):
@@ -106,15 +110,15 @@ class _Builder:
             self.weight_scales = (np.abs(values).max(axis=others) / 127).astype(np.float32)
             shape = [1] * values.ndim
             shape[axis] = -1
-            self.add(name, np.rint(values / self.weight_scales.reshape(shape)).astype(np.int8))
-            return self.dequantize(name, self.weight_scales, np.zeros(len(self.weight_scales), np.int8), axis)
+            self.add(name, self.stored(np.rint(values / self.weight_scales.reshape(shape))))
+            return self.dequantize(name, self.weight_scales, self.stored(np.zeros(len(self.weight_scales))), axis)
         scale = (self.weight_scales * np.float32(input_scale)).astype(np.float32)
         self.add(name, np.rint(values / scale).astype(np.int32))
         return self.dequantize(name, scale, np.zeros(len(scale), np.int32), 0)
 
     def dequantize(self, name: str, scale: npt.ArrayLike, zero: npt.ArrayLike, axis: int | None = None) -> str:
         self.add(f"{name}_scale", np.asarray(scale, np.float32))
-        self.add(f"{name}_zero", zero if isinstance(zero, np.ndarray) else np.array(zero, np.int8))
+        self.add(f"{name}_zero", zero if isinstance(zero, np.ndarray) else self.stored(np.array(zero)))
         rest = {} if axis is None else {"axis": axis}
         self.nodes.append(
             helper.make_node("DequantizeLinear", [name, f"{name}_scale", f"{name}_zero"], [f"{name}_f"], **rest)
@@ -152,7 +156,7 @@ class _Builder:
             if case.op_type in ("MaxPool", "GlobalMaxPool") and not case.rescale:
                 scale, zero = like
             self.add(f"y{n}_scale", np.float32(scale))
-            self.add(f"y{n}_zero", np.array(zero, np.int8))
+            self.add(f"y{n}_zero", self.stored(np.array(zero)))
             self.nodes.append(helper.make_node("QuantizeLinear", [name, f"y{n}_scale", f"y{n}_zero"], [f"y{n}"]))
 
 
@@ -231,7 +235,9 @@ CASES = (
     OneOperator("concat of rows", "Concat", [_IMAGE, (1, 6, 2, 5), _IMAGE], {}, {"axis": 2}),
     OneOperator("slice", "Slice", [_IMAGE], {1: _ints(1, 0), 2: _ints(5, 100), 3: _ints(1, 2), 4: _ints(2, 3)}),
     OneOperator("slice backwards", "Slice", [_IMAGE], {1: _ints(-1), 2: _ints(-100), 3: _ints(3), 4: _ints(-1)}),
-    OneOperator("split", "Split", [_IMAGE], {1: _ints(2, 4)}, {"axis": 1}, outputs=2, int8=False),
+    OneOperator("split", "Split", [_IMAGE], {1: _ints(2, 4)}, {"axis": 1}, outputs=2),
+    OneOperator("split rescaled", "Split", [_IMAGE], {1: _ints(3, 3)}, {"axis": 1}, outputs=2, float32=False,
+                rescale=True),
     OneOperator("pad", "Pad", [_IMAGE], {1: _ints(0, 1, 2, 0, 0, 0, 1, 3), 2: np.array(0.5, np.float32)}),
     OneOperator("resize", "Resize", [_IMAGE], {1: np.array([], np.float32), 2: np.array([1, 1, 2, 2], np.float32)},
                 {"mode": "nearest"}),

@@ -44,7 +44,7 @@ def one(
     [
         (one("Softplus"), "no kernel for it", "Conv"),
         (one("Softmax", axis=2), "axis 2 of 4", "the channels of an image, or the last axis"),
-        (one("Relu", kind=TensorProto.DOUBLE), "is double", "int8 or float32"),
+        (one("Relu", kind=TensorProto.DOUBLE), "is double", "int8, uint8 or float32"),
         (one("AveragePool", (1, 3, 8), kernel_shape=[3], pads=[1, 1]), "an input of 3 axes", "four axes"),
     ],
     ids=["operator", "attribute", "dtype", "axes"],

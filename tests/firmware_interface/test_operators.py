@@ -30,9 +30,10 @@ def named(case: OneOperator) -> str:
     return case.name
 
 
+@pytest.mark.parametrize("unsigned", [False, True], ids=["int8", "uint8"])
 @pytest.mark.parametrize("case", INT8, ids=named)
-def test_int8_is_within_one_step_of_onnx_runtime(host: KernelHost, case: OneOperator) -> None:
-    model = build_model(case, quantized=True)
+def test_integers_are_within_one_step_of_onnx_runtime(host: KernelHost, case: OneOperator, unsigned: bool) -> None:
+    model = build_model(case, quantized=True, unsigned=unsigned)
     segment, lowered = compile_segment(model, board=""), lower(model)
     rng = np.random.default_rng(1)
     values = {t.name: random_input(rng, t) for t in segment.inputs}
@@ -54,13 +55,13 @@ def test_float32_is_within_1e5_of_the_largest_output(host: KernelHost, case: One
         np.testing.assert_allclose(from_wire(raw, tensor), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
-@pytest.mark.parametrize("quantized", [True, False], ids=["int8", "float32"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_planner_knows_what_an_operator_takes(tmp_path: Path, case: OneOperator, quantized: bool) -> None:
-    if not (case.int8 if quantized else case.float32):
+def test_the_planner_knows_what_an_operator_takes(tmp_path: Path, case: OneOperator, dtype: str) -> None:
+    if not (case.float32 if dtype == "float32" else case.int8):
         return
     path = tmp_path / "one.onnx"
-    onnx.save(build_model(case, quantized=quantized), path)
+    onnx.save(build_model(case, quantized=dtype != "float32", unsigned=dtype == "uint8"), path)
     found = planned(path, board_of("posix", 1 << 20, 1 << 20))
     use, image = found.plan.score.memory_bytes["b0"], found.images["b0"]
     assert (use.flash_bytes, use.arena_bytes) == (image.flash_bytes, image.ram_bytes)

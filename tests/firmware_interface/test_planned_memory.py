@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.firmware_interface.compiled import on_wire, random_input, run_on_boar
 from tests.firmware_interface.memory_check import check_memory
 from tests.firmware_interface.planned import board_of, planned, planned_as, problem_over, row
 from tests.firmware_interface.posix_board import BUILD, PosixBoard
+from tests.firmware_interface.quantizer_models import normalized, quantized
 from tests.firmware_interface.record_machine import RecordMachine
 
 RAM, SLOT = 1 << 20, 1088 * 1024
@@ -49,6 +51,11 @@ def test_tensors_turned_for_linux_boards_are_in_the_predicted_memory(client: Boa
     assert [n for n in names if n.endswith("@wire")], "nothing is turned in this plan"
     assert found.images["b1"].transposes == sum(n.endswith("@wire") for n in names)
     check_memory(client, found)
+
+
+def test_uint8_between_boards_is_in_the_predicted_memory(client: BoardClient, tmp_path: Path) -> None:
+    quantized(normalized(), tmp_path / "m.onnx", unsigned=True)
+    check_memory(client, planned(tmp_path / "m.onnx", board_of("posix", RAM, SLOT), 2))
 
 
 @pytest.mark.parametrize("name", ["tiny_digits_int8", "tiny_resnet8_int8", "tiny_dscnn_int8"])
