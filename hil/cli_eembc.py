@@ -78,6 +78,14 @@ def read_stimuli(paths: Sequence[Path]) -> list[Stimulus]:
         files = files[: RULES.stimuli]
     else:
         files = list(paths)
+        for path in files:
+            if not path.is_file():
+                raise StimulusError(
+                    "the stimulus cannot be read",
+                    where=str(path),
+                    expected=f"a folder of {RULES.stimuli} .bin files, or one of {RULES.stimuli} files",
+                    got="no such file or folder",
+                )
     if len(files) != RULES.stimuli:
         raise StimulusError(
             "another number of stimuli than the suite's rules have",

@@ -21,6 +21,7 @@ from hil.measure import measure
 from hil.measurement import Measurement
 from hil.profile import ProfileOptions, profile
 from optimizer.costs_io import save_costs
+from optimizer.graph import Graph
 from optimizer.memory_plan import with_arenas
 from optimizer.onnx_file import load_onnx
 from optimizer.onnx_model import load_graph
@@ -45,18 +46,22 @@ def run_demo_mcu(output: Path, *, quick: bool = True, models: tuple[str, ...] = 
     All results go into a folder of ``output`` for each model. Raises HilError, the planner's errors.
     """
     begin = time.monotonic()
+    graphs = {model: load_graph(model) for model in models}  # before the boards: a wrong name is told at once
     with progress("starting the boards") as tell:
         step = Steps(tell, begin)
         with emulate(SYSTEM, progress=step) as lab:
-            tables = [_demonstrate(model, lab, output / model.removeprefix("zoo:"), quick, step) for model in models]
+            tables = [
+                _demonstrate(model, graph, lab, output / model.removeprefix("zoo:"), quick, step)
+                for model, graph in graphs.items()
+            ]
     for lines in tables:
         for line in lines:
             console().print(line, highlight=False)
 
 
-def _demonstrate(model: str, lab: Lab, output: Path, quick: bool, step: Tell) -> list[object]:
+def _demonstrate(model: str, graph: Graph, lab: Lab, output: Path, quick: bool, step: Tell) -> list[object]:
     output.mkdir(parents=True, exist_ok=True)
-    system, graph = load_system(SYSTEM), load_graph(model)
+    system = load_system(SYSTEM)
     step(f"profiling {graph.name}")
     costs = output / "costs.json"
     save_costs(profile(graph, system, lab, ProfileOptions(), progress=step), costs)

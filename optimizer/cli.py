@@ -26,7 +26,7 @@ Exit codes: 0 done, 1 internal error, 2 bad input, 3 infeasible (verify: does no
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=_EPILOG)
 @click.version_option(package_name="edgecut", prog_name="optimizer")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -39,7 +39,7 @@ def cli(debug: bool) -> None:
     """
 
 
-@cli.command(epilog=_EPILOG)
+@cli.command(short_help="Find the best splits of a model over the boards.", epilog=_EPILOG)
 @click.argument("model")
 @click.option("--system", "-s", required=True, help="A ready system's name (see boards/systems) or a YAML file.")
 @click.option("--costs", type=click.Path(path_type=Path), help="Costs from `hil profile` or your own (JSON, CSV).")

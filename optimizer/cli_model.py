@@ -11,13 +11,18 @@ from rich.console import Console
 __all__ = ["inspect", "split"]
 
 
-@click.command()
+@click.command(short_help="What a model consists of: totals, cut points, live sets.")
 @click.argument("model")
-@click.option("--batch", default=1, show_default=True, help="Value of the model's symbolic batch dimension.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Binds a symbolic batch.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead of tables.")
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Rows in each table.")
 def inspect(model: str, batch: int, as_json: bool, top: int) -> None:
-    """Show what MODEL (an ONNX file or zoo:NAME) consists of: totals, cut points, widest live sets."""
+    """Show what MODEL (an ONNX file or zoo:NAME) consists of: totals, cut points, widest live sets.
+
+    \b
+    optimizer inspect zoo:mobilenet_v2
+    optimizer inspect model.onnx --json > model.json
+    """
     from optimizer.inspect_model import inspection_tables, inspection_values
     from optimizer.onnx_model import load_graph
 
@@ -28,7 +33,7 @@ def inspect(model: str, batch: int, as_json: bool, top: int) -> None:
         _console().print(inspection_tables(graph, top))
 
 
-@click.command()
+@click.command(short_help="Cut the model of a plan into one sub-model a segment.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Directory of the bundle.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the sub-models with the whole model.")
@@ -37,6 +42,9 @@ def split(plan: Path, output: Path, no_verify: bool) -> None:
 
     The chain of sub-models is checked against the whole model in ONNX Runtime: bit for bit up to optimisation
     level EXTENDED, within 1e-5 at level ALL.
+
+    \b
+    optimizer split out/plan.json -o out/bundle
     """
     from optimizer.split import split_plan
     from optimizer.split_report import bundle_table

@@ -14,7 +14,7 @@ from optimizer.cli_options import FREQUENCY
 __all__ = ["costs"]
 
 
-@click.command()
+@click.command(short_help="Model what a network costs on an accelerator (ZigZag).")
 @click.argument("model")
 @click.option("--system", "-s", required=True, help="A ready system's name (see boards/systems) or a YAML file.")
 @click.option("--processor", required=True, metavar="BOARD/PROCESSOR", help="The accelerator in the system.")

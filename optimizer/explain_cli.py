@@ -19,7 +19,7 @@ __all__ = ["explain"]
 _GAP = 0.01
 
 
-@click.command()
+@click.command(short_help="Which limits clash, and what would be enough.")
 @click.argument("model")
 @click.option("--system", "-s", required=True, help="A ready system's name (see boards/systems) or a YAML file.")
 @click.option("--costs", type=click.Path(path_type=Path), help="Costs from `hil profile` or your own (JSON, CSV).")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 
-@click.command()
+@click.command(short_help="Solve models x systems x limits, compare on one page.")
 @click.argument("grid", type=click.Path(path_type=Path))
 @click.option(
     "-o",

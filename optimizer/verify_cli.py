@@ -14,7 +14,7 @@ __all__ = ["verify"]
 _MARKS = {True: "holds", False: "FAILS", None: "open"}
 
 
-@click.command()
+@click.command(short_help="Check that a plan keeps its word, without solving.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON on stdout.")
 def verify(plan: Path, as_json: bool) -> None:

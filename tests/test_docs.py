@@ -60,6 +60,13 @@ def test_command_and_its_options_exist(document: str, line: str) -> None:
     assert missing == [], f"{document}: {line}"
 
 
+@pytest.mark.parametrize(("program", "group"), [("optimizer", ()), ("hil", ()), ("edgecut", ("server",))])
+def test_lists_of_commands_cut_no_sentence_off(program: str, group: tuple[str, ...]) -> None:
+    text = help_of(program, group)
+    assert text is not None
+    assert re.findall(r"^  [a-z-]+ .*\.\.\.$", text, re.MULTILINE) == []
+
+
 def test_http_calls_are_those_of_the_service(tmp_path: Path) -> None:
     from server.app import create_app
     from server.config import ServerConfig

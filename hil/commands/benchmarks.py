@@ -11,7 +11,7 @@ from hil.commands.options import json_option
 __all__ = ["eembc"]
 
 
-@click.command()
+@click.command(short_help="Measure a board with an EEMBC or MLPerf Tiny firmware.")
 @click.argument("port")
 @click.option("--model", type=click.Choice(["ic01", "kws01", "vww01", "ad01"]), help="What the board must have.")
 @click.option(

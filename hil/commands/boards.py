@@ -11,7 +11,7 @@ from hil.commands.options import json_option, lab_option, output_file_option
 __all__ = ["agent", "agent_bundle", "discover", "emulate"]
 
 
-@click.command()
+@click.command(short_help="Run the boards of a system on this machine.")
 @click.argument("system")
 @click.option(
     "--lab-out",
@@ -30,8 +30,9 @@ __all__ = ["agent", "agent_bundle", "discover", "emulate"]
 def emulate(system: str, lab_out: Path | None, shaping: str, cores: str | None, as_json: bool) -> None:
     """Run the boards of SYSTEM as processes on this machine, until Ctrl-C.
 
-    SYSTEM is the name of a ready system or a system file. Each board is an agent pinned to a core; their links
-    are as fast as the system says. The lab file's path is printed once all is up.
+    SYSTEM is the name of a ready system or a system file. A Linux board is an agent pinned to a core, a
+    microcontroller board its firmware in QEMU; links are as fast as the system says. The lab file's path is printed
+    once all is up.
 
     \b
     Example:
@@ -42,7 +43,10 @@ def emulate(system: str, lab_out: Path | None, shaping: str, cores: str | None, 
     cli_bench.emulate(system, lab_out, shaping, cores, as_json)
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command(
+    short_help="Serve this machine as one board of a bench.",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def agent(arguments: tuple[str, ...]) -> int:
     """Serve this machine as one board of a bench (see `hil agent --help`).
@@ -56,7 +60,7 @@ def agent(arguments: tuple[str, ...]) -> int:
     return agent_main(list(arguments))
 
 
-@click.command("agent-bundle")
+@click.command("agent-bundle", short_help="Write the agent as one file, for a board.")
 @output_file_option("File to write.", "agent.pyz")
 def agent_bundle(output: Path) -> None:
     """Write the agent as one file, for boards with only Python, numpy and onnxruntime.

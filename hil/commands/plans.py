@@ -12,7 +12,7 @@ from hil.commands.options import json_option, lab_option, output_file_option, ou
 __all__ = ["demo", "demo_mcu", "flash_command", "measure", "profile", "run_command"]
 
 
-@click.command()
+@click.command(short_help="Measure what a network costs on the boards.")
 @click.argument("model")
 @lab_option
 @output_file_option("Cost table to write.", "costs.json")
@@ -54,7 +54,7 @@ def profile(
     cli_bench.profile(model, batch, lab_path, output, options, as_json)
 
 
-@click.command("flash")
+@click.command("flash", short_help="Bring a plan's images onto microcontroller boards.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @lab_option
 @click.option("--base", is_flag=True, help="Put the base firmware on first, by the flasher that the lab file names.")
@@ -75,7 +75,7 @@ def flash_command(plan: Path, lab_path: Path, base: bool, as_json: bool) -> None
     cli_flash.flash_plan(plan, lab_path, base, as_json)
 
 
-@click.command("run")
+@click.command("run", short_help="Run a plan on the boards with your input.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @lab_option
 @click.option(
@@ -100,7 +100,7 @@ def run_command(plan: Path, lab_path: Path, input_path: Path, output: Path) -> N
     cli_run.run(plan, lab_path, input_path, output)
 
 
-@click.command()
+@click.command(short_help="Measure a plan on the boards.")
 @click.argument("plan", type=click.Path(path_type=Path))
 @lab_option
 @click.option("--quick", is_flag=True, help="6 windows of 2 s, marked as such in the result.")
@@ -132,7 +132,7 @@ def measure(
     cli_run.measure(plan, lab_path, quick, windows, window_s, latency_frames, output=output, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Plan, run and measure on two emulated boards.")
 @output_folder_option("Folder for the report and the JSON files.", "demo-output")
 @quick_or_full_option
 def demo(output: Path, quick: bool) -> None:
@@ -146,7 +146,7 @@ def demo(output: Path, quick: bool) -> None:
     importlib.import_module("hil.demo").run_demo(output, quick=quick)
 
 
-@click.command("demo-mcu")
+@click.command("demo-mcu", short_help="The same on three emulated Cortex-M4 boards.")
 @output_folder_option("Folder for the reports and the JSON files.", "demo-mcu-output")
 @quick_or_full_option
 @click.option(
