@@ -17,7 +17,7 @@ from firmware_interface.compiler import CompiledSegment, compile_segment
 from firmware_interface.errors import CompileError
 from hil.errors import BundleError
 from hil.lab_types import Lab
-from hil.mcu_deploy import McuBench, quicken
+from hil.mcu_deploy import PART_HEAD_BYTES, McuBench, quicken
 from hil.mcu_images import board_type
 from hil.mcu_measure import round_trip_ns
 from hil.mcu_routes import SIGNAL_BYTES, flood_routes
@@ -207,19 +207,25 @@ class _Links:
         # The least: what keeps an emulator from running only adds.
         small_s = round_trip_ns(bench, back, time.sleep, of=min) * 1e-9 / 2
         large_s = round_trip_ns(bench, back, time.sleep, PROBE_BYTES, LONG_PINGS, of=min) * 1e-9 - small_s
+        # The run may end within a message, never within a PART.
         sent = self._targets[link.source].statistics("measure link")
-        send_s = min(large_s, sent.send_ticks / self._targets[link.source].facts.tick_hz / max(1, sent.frames))
+        part_s = sent.send_ticks / self._targets[link.source].facts.tick_hz / max(1, sent.parts_sent)
+        parts = -(-PROBE_BYTES // self._part_bytes(link.source))
         wire_bytes = link.wire_bytes(PROBE_BYTES) - link.wire_bytes(SIGNAL_BYTES)
-        s_per_byte = (large_s - small_s) / wire_bytes
         return LinkCost(
-            bandwidth_bytes_per_s=1 / s_per_byte,
-            setup_s=max(0.0, small_s - link.wire_bytes(SIGNAL_BYTES) * s_per_byte),
-            latency_s=0.0,
-            send_s_per_byte=send_s / PROBE_BYTES,
+            bandwidth_bytes_per_s=wire_bytes / (large_s - small_s),
+            # A signal takes longer than its bytes because of answers on the same line, which a pipeline has the other
+            # way: no measure of what a message takes besides its bytes.
+            setup_s=link.setup_s,
+            latency_s=link.latency_s,
+            send_s_per_byte=min(large_s, part_s * parts) / PROBE_BYTES,
             receive_s_per_byte=self._receive_s_per_byte(bench, link),
             provenance=f"profile: {link.source} to {link.target}, messages of {SIGNAL_BYTES} and {PROBE_BYTES} bytes, "
             f"{_today()}",
         )
+
+    def _part_bytes(self, board: str) -> int:
+        return self._targets[board].facts.max_payload - PART_HEAD_BYTES
 
     def _receive_s_per_byte(self, bench: McuBench, link: Link) -> float:
         """What each byte that comes takes of a board's computing: inferences alone, and beside a flood of bytes."""
@@ -242,8 +248,7 @@ class _Links:
             host.flush(timeout_s=RUN_TIMEOUT_S)
         beside, parts_each = self._inferences(link.target)
         bench.stop()
-        part_bytes = self._targets[link.target].facts.max_payload - 8
-        return max(0.0, beside - alone) / max(1.0, parts_each * part_bytes)
+        return max(0.0, beside - alone) / max(1.0, parts_each * self._part_bytes(link.target))
 
     def _inferences(self, board: str) -> tuple[float, float]:
         """Mean seconds of an inference, and parts that came meanwhile."""

@@ -11,6 +11,9 @@ enum {
     CMSDK_UART_ON = 0x0B, /* send, receive, interrupt when received */
     CMSDK_TIMER_CONTROL = 0x00, /* bit 0: runs, 3: interrupts */
     CMSDK_TIMER_RELOAD = 0x08,
+    CMSDK_TIMER_CLEAR = 0x0C,
+    CMSDK_TIMER_ON = 0x01,
+    CMSDK_TIMER_ASKS = 0x09,
     CMSDK_WATCHDOG_LOAD = 0x000,
     CMSDK_WATCHDOG_CONTROL = 0x008,
     CMSDK_WATCHDOG_CLEAR = 0x00C,
@@ -21,13 +24,18 @@ enum {
 static const uint32_t cmsdk_uarts[BOARD_PORTS];
 extern const uint8_t memory_uid[9]; /* emulated.h */
 
-/* Emulators send a byte in no time: this plays the line's rate by the board's clock, ten bits a byte, for a processor
- * that sends byte by byte. Bytes leave a few at a time, when the last of them would have, so that the clock, which is
- * slow to read in an emulator, is seldom asked. */
+/* Emulators send a byte in no time: this plays the line's rate by the board's clock, ten bits a byte, behind a FIFO of 16
+ * bytes that the processor fills byte by byte. Bytes leave a few at a time, when the last of them would have, so that the
+ * clock, which is slow to read in an emulator, is seldom asked. */
+enum { CMSDK_FIFO = 16, CMSDK_AT_ONCE = 8 };
+
 static struct cmsdk_line {
     uint32_t byte_ticks;
-    uint32_t count;
-    uint8_t held[16];
+    uint64_t due; /* when the oldest byte has left */
+    uint32_t first;
+    volatile uint32_t count;
+    volatile bool filling; /* the timer keeps its hands off */
+    uint8_t bytes[CMSDK_FIFO];
 } cmsdk_lines[BOARD_PORTS];
 
 static void cmsdk_take(uint8_t port) {
@@ -73,8 +81,7 @@ static void cmsdk_pass(uint32_t rounds) {
     __asm volatile("1:\n .rept 62\n nop\n .endr\n subs %0, #1\n bne 1b" : "+r"(rounds) : : "cc");
 }
 
-static void cmsdk_wait(uint32_t ticks) {
-    uint64_t end = port_ticks() + ticks;
+static void cmsdk_wait(uint64_t end) {
     for (uint64_t now = port_ticks(); now < end; now = port_ticks()) {
         uint32_t left = (uint32_t)(end - now);
         if (left >= 128u) {
@@ -86,21 +93,21 @@ static void cmsdk_wait(uint32_t ticks) {
     }
 }
 
-static bool cmsdk_in_step;
+static uint32_t cmsdk_timer; /* 0: none, and the board sleeps */
 
 /* An emulator that keeps a guest's clock to the wall's compares the two whenever a timer is due, and with none but
  * SysTick that is every 671 ms: the guest runs so far ahead in no time, then stands still and hears nothing. */
 static inline void cmsdk_keep_step(uint32_t timer) {
     if (memory_uid[8] == 0) return;
     REGISTER(timer + CMSDK_TIMER_RELOAD) = BOARD_CORE_HZ / 2000u;
-    REGISTER(timer + CMSDK_TIMER_CONTROL) = 1;
-    cmsdk_in_step = true;
+    REGISTER(timer + CMSDK_TIMER_CONTROL) = CMSDK_TIMER_ON;
+    cmsdk_timer = timer;
 }
 
 /* In step a board waits awake: an emulated processor that sleeps loses time, and only one that runs makes up for it. */
 void cmsdk_sleep(void) {
     enum { ROUNDS = 500 }; /* a millisecond */
-    if (!cmsdk_in_step) {
+    if (cmsdk_timer == 0) {
         __asm volatile("wfi");
         return;
     }
@@ -108,26 +115,58 @@ void cmsdk_sleep(void) {
     for (uint32_t round = 0; round < ROUNDS && !uart_waiting(); round++) cmsdk_pass(1);
 }
 
-static void cmsdk_send_held(uint8_t port) {
+/* The oldest bytes leave. */
+static void cmsdk_send(uint8_t port, uint32_t count) {
     struct cmsdk_line *line = &cmsdk_lines[port];
-    cmsdk_wait(line->count * line->byte_ticks);
-    for (uint32_t i = 0; i < line->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         /* A peer that reads nothing for seconds loses bytes, which the protocol sees. Not sooner: a guest that makes up
          * for lost time is far ahead of the wall's clock, and the peer's emulator is not. */
         for (uint32_t tries = 0; cmsdk_full(port) && tries < 30000u; tries++) {
             port_watchdog_feed();
-            cmsdk_wait(line->byte_ticks);
+            cmsdk_wait(port_ticks() + line->byte_ticks);
         }
-        REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = line->held[i];
+        REGISTER(cmsdk_uarts[port] + CMSDK_UART_DATA) = line->bytes[line->first++ % CMSDK_FIFO];
     }
-    line->count = 0;
+    line->due += count * line->byte_ticks;
+    line->count -= count;
 }
 
-/* A frame ends with a zero, a line of text with a line feed. */
+/* Waits until so many bytes are due. */
+static void cmsdk_await(uint8_t port, uint32_t count) {
+    struct cmsdk_line *line = &cmsdk_lines[port];
+    cmsdk_wait(line->due + (count - 1u) * line->byte_ticks);
+    cmsdk_send(port, count);
+}
+
+/* The timer's interrupt, which asks while the end of a frame waits. */
+static inline void cmsdk_timer_asks(void) {
+    REGISTER(cmsdk_timer + CMSDK_TIMER_CLEAR) = 1;
+    bool more = false;
+    for (uint8_t port = 0; port < BOARD_PORTS; port++) {
+        struct cmsdk_line *line = &cmsdk_lines[port];
+        if (line->count == 0) continue;
+        uint64_t now = port_ticks();
+        if (!line->filling && now >= line->due) {
+            uint32_t past = (uint32_t)(now - line->due) / line->byte_ticks + 1u;
+            cmsdk_send(port, past < line->count ? past : line->count);
+        }
+        more |= line->count != 0;
+    }
+    if (!more) REGISTER(cmsdk_timer + CMSDK_TIMER_CONTROL) = CMSDK_TIMER_ON;
+}
+
+/* A frame ends with a zero, a line of text with a line feed: what then waits leaves by the timer, if there is one. */
 void port_uart_put(uint8_t port, uint8_t byte) {
     struct cmsdk_line *line = &cmsdk_lines[port];
-    line->held[line->count++] = byte;
-    if (line->count == sizeof line->held || byte == 0 || byte == '\n') cmsdk_send_held(port);
+    line->filling = true;
+    if (line->count == CMSDK_FIFO) cmsdk_await(port, CMSDK_AT_ONCE);
+    if (line->count == 0) line->due = port_ticks() + line->byte_ticks;
+    line->bytes[(line->first + line->count) % CMSDK_FIFO] = byte;
+    line->count++;
+    bool ends = byte == 0 || byte == '\n';
+    if (ends && cmsdk_timer == 0) cmsdk_await(port, line->count);
+    line->filling = false;
+    if (ends && cmsdk_timer != 0) REGISTER(cmsdk_timer + CMSDK_TIMER_CONTROL) = CMSDK_TIMER_ASKS;
 }
 
 bool port_uart_drained(uint8_t port) { return cmsdk_lines[port].count == 0 && !cmsdk_full(port); }
