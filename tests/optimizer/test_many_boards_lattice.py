@@ -264,7 +264,7 @@ def test_a_graph_that_no_board_can_run_is_proven_impossible_however_long_its_cos
     assert bound <= pool.best_value("throughput") < math.inf
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(KINDS))
 def test_prices_never_prove_a_period_impossible_that_a_plan_has(seed: int, kind: str) -> None:
     problem = random_problem(seed, 5, 3, kind)
