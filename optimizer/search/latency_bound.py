@@ -242,13 +242,14 @@ class Ways:
         """(q, q) seconds of tensor t from one processor to another."""
         if t not in self.hops:
             hops = np.array([[self._seconds(a, b, t, i) for b in self.boards] for i, a in enumerate(self.boards)])
-            beside = self._beside(t)
-            cut = beside[:, None] + beside + self.problem.tables.segment_s
+            tables = self.problem.tables  # bytes are those of its maker's precision at both ends
+            taken_in = tables.tensor_bytes[t][:, None] * tables.boundary_s_per_byte
+            cut = self._beside(t)[:, None] + taken_in + tables.segment_s
             self.hops[t] = hops + np.where(np.eye(len(hops), dtype=np.bool_), 0.0, cut)
         return self.hops[t]
 
     def _beside(self, t: int) -> Array:
-        """(q,) seconds that t costs the segment that it leaves or enters."""
+        """(q,) seconds that t costs the segment that makes it, or as an input the one that reads it."""
         tables = self.problem.tables
         beside: Array = tables.boundary_s_per_byte * tables.tensor_bytes[t]
         return beside

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from optimizer.costs import BoundaryCost
 from optimizer.graph import Graph
-from optimizer.problem import Problem
+from optimizer.problem import Limits, Problem
 from optimizer.search.latency_bound import latency_bound
 from optimizer.search.pool import Pool
 from tests.optimizer.builders import make_graph, random_problem
+from tests.optimizer.precision_samples import mixed_problem
 
 KINDS = ("mesh", "line", "switch", "shared", "polled", "busy")
 SEEDS = st.integers(0, 10**6)
@@ -71,6 +72,22 @@ def test_no_plan_has_a_smaller_latency(seed: int, kind: str, shape: tuple[int, i
 @given(seed=SEEDS, kind=st.sampled_from(KINDS), n=st.integers(3, 6))
 def test_no_plan_that_comes_back_to_a_processor_has_a_smaller_latency(seed: int, kind: str, n: int) -> None:
     problem = replace(trunk_problem(seed, n, 2, kind), non_contiguous=True)
+    found = latency_bound(problem)
+    assert found is not None
+    assert found.bound_s <= brute_force(problem) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("precisions", [("int8", "fp32"), ("fp32", "int8")])
+def test_what_a_segment_takes_in_has_the_bytes_of_its_makers_precision(precisions: tuple[str, str]) -> None:
+    chain = make_graph([(0, 1), (1, 2)], 3, [400] * 4)
+    floats = replace(chain, tensors=tuple(replace(t, dtype="float32") for t in chain.tensors))
+    problem = mixed_problem(
+        3, n=3, k=2, kind="switch", precisions="both", limits=Limits(pins={"op0": "b0", "op2": "b1"})
+    )
+    keys = [ref.key for ref in problem.system.processors]
+    costs = replace(problem.costs, boundaries={key: BoundaryCost(1e-4, 0.02, "made") for key in keys})
+    allowed = {key: (precision,) for key, precision in zip(keys, precisions, strict=True)}
+    problem = replace(problem, graph=floats, costs=costs, precisions_allowed=allowed)
     found = latency_bound(problem)
     assert found is not None
     assert found.bound_s <= brute_force(problem) * (1 + 1e-9)
