@@ -6,9 +6,8 @@ Structure first (what ``evaluate()`` takes for granted), then every figure, the 
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from optimizer.evaluate import Schedule, evaluate
@@ -19,29 +18,14 @@ from optimizer.plan import Certificate, Plan, Score
 from optimizer.plan_io import OLDER_SCHEMAS, LoadedPlan
 from optimizer.problem import Problem
 from optimizer.replicas import replica_faults
-from optimizer.search.certify import PLAN_CLASS, PROVEN_GAP, REPLICA_CLASS
-from optimizer.search.cpsat import Budget
-from optimizer.search.exact_front import enumerate_front
-from optimizer.search.fluid import fluid_bound_s
-from optimizer.search.many_boards import is_proven_bound
-from optimizer.search.pool import Pool
-from optimizer.search.replication import proves_sets_impossible
-from optimizer.search.replication_chain import proves_impossible
+from optimizer.search.certify import PROVEN_GAP
+from optimizer.verify_bounds import bound_checks
+from optimizer.verify_check import Check, check_of
 
 __all__ = ["Check", "Verification", "verify"]
 
 _TOLERANCE = 1e-9
 _BOUND_TIME_S = 60.0
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Check:
-    """One promise of the file. ``holds`` None: not re-checked, and ``text`` says why."""
-
-    name: str
-    holds: bool | None
-    text: str
 
 
 @dataclass(frozen=True)
@@ -68,11 +52,11 @@ def verify(loaded: LoadedPlan, bound_time_s: float = _BOUND_TIME_S) -> Verificat
         score = evaluate(problem, Schedule.of(plan))
         checks += [_runs(score), _score(plan.score, score), _limits(problem, score)]
         if plan.arenas:
-            checks.append(_check("arenas", arena_faults(problem, plan), "no two live tensors share bytes"))
+            checks.append(check_of("arenas", arena_faults(problem, plan), "no two live tensors share bytes"))
     else:
         checks.append(Check("score", None, "not re-checked, because the schedule is not complete"))
     checks.append(_claims(plan, loaded.certificates))
-    checks += _bounds(problem, loaded.certificates, bound_time_s)
+    checks += bound_checks(problem, loaded.certificates, bound_time_s)
     return Verification(tuple(checks))
 
 
@@ -82,16 +66,9 @@ def _age(loaded: LoadedPlan) -> Iterator[Check]:
         yield Check("schema", None, f"the file is {loaded.schema}: {OLDER_SCHEMAS[loaded.schema]}")
 
 
-def _check(name: str, faults: Iterable[str], fine: str) -> Check:
-    """A check that holds where there is no fault."""
-    found = list(faults)
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return Check(name, not found, "; ".join(found[:_SHOWN]) + more if found else fine)
-
-
 def _operators(problem: Problem, plan: Plan) -> Check:
     """Every operator once, in an order that respects the graph, at the precision the problem plans with."""
-    return _check(
+    return check_of(
         "operators",
         _operator_faults(problem, plan),
         f"each of the {len(problem.graph.operators)} operators runs once, in {len(plan.segments)} segment(s)",
@@ -131,7 +108,7 @@ def _transfers(problem: Problem, plan: Plan) -> Check:
         needed = {t.label: t for t in build_transfers(problem, plan.segments)}
     except UnroutableError as e:
         return Check("transfers", False, str(e))
-    return _check("transfers", _transfer_faults(plan, needed), f"{len(needed)} tensor(s) leave their segments")
+    return check_of("transfers", _transfer_faults(plan, needed), f"{len(needed)} tensor(s) leave their segments")
 
 
 def _transfer_faults(plan: Plan, needed: Mapping[str, object]) -> Iterator[str]:
@@ -163,7 +140,7 @@ def _orders(problem: Problem, plan: Plan) -> Check:
             yield from (f"the list of {r} lacks {a}" for a in lacks)
             yield from (f"the list of {r} has {a} too much" for a in extra)
 
-    return _check("orders", faults(), f"{len(expected)} resource(s) serve each of their activities once a turn")
+    return check_of("orders", faults(), f"{len(expected)} resource(s) serve each of their activities once a turn")
 
 
 def _runs(score: Score) -> Check:
@@ -182,7 +159,7 @@ def _score(stored: Score, found: Score) -> Check:
             if a is None or b is None or not math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=0.0):
                 yield f"{name} is stored as {a}, but is {b}"
 
-    return _check("score", faults(), f"{len(new)} figures, recomputed, are equal within {_TOLERANCE:g}")
+    return check_of("score", faults(), f"{len(new)} figures, recomputed, are equal within {_TOLERANCE:g}")
 
 
 def _figures(score: Score) -> dict[str, float]:
@@ -200,7 +177,7 @@ def _figures(score: Score) -> dict[str, float]:
 
 
 def _limits(problem: Problem, score: Score) -> Check:
-    return _check("limits", score.violations, "all limits and the memory of every board are kept")
+    return check_of("limits", score.violations, "all limits and the memory of every board are kept")
 
 
 def _claims(plan: Plan, certificates: Mapping[str, Certificate]) -> Check:
@@ -227,43 +204,6 @@ def _claims(plan: Plan, certificates: Mapping[str, Certificate]) -> Check:
             if c.status == "proven" and gap > PROVEN_GAP:
                 yield f"{objective}: said to be proven with a gap of {gap:.3g}"
 
-    return _check("certificates", faults(), "values, bounds, gaps and statuses agree with each other and with the plan")
-
-
-def _bounds(problem: Problem, certificates: Mapping[str, Certificate], seconds: float) -> Iterator[Check]:
-    """Bounds anew: for two processors by looking at every cut, periods of more by the DP that proves them.
-
-    Where neither applies they stay the solver's word.
-    """
-    claimed = {o: c for o, c in certificates.items() if o in OBJECTIVES and c.bound is not None}
-    same_class = {o: c for o, c in claimed.items() if c.plan_class == PLAN_CLASS}
-    pool = Pool(problem, tuple(same_class)) if same_class else None
-    looked_at = None if pool is None else enumerate_front(pool, time.monotonic() + seconds)
-    for objective, c in claimed.items():
-        if pool is None or looked_at is None or objective not in same_class:
-            if objective == "throughput" and _shorter_is_impossible(problem, c, seconds):
-                yield Check(f"bound of {objective}", True, f"no plan has a period below {c.bound} s, proven anew")
-                continue
-            yield Check(f"bound of {objective}", None, f"bound not re-checked ({c.method})")
-            continue
-        best = pool.best_value(objective)
-        bound = c.bound if c.bound is not None else 0.0
-        fine = bound <= best * (1 + _TOLERANCE) and c.value >= best * (1 - _TOLERANCE)
-        if c.status == "proven":
-            fine = fine and c.value <= best * (1 + PROVEN_GAP)
-        yield Check(
-            f"bound of {objective}",
-            fine,
-            f"the optimum is {best:.9g}, found by looking at all {looked_at} ways to cut in two; "
-            f"the file says value {c.value:.9g}, bound {bound:.9g}",
-        )
-
-
-def _shorter_is_impossible(problem: Problem, certificate: Certificate, seconds: float) -> bool:
-    bound_s, budget = certificate.bound, Budget(time.monotonic() + seconds, workers=1, seed=0)
-    if bound_s is None:
-        return False
-    if certificate.plan_class == REPLICA_CLASS:
-        known = bound_s <= fluid_bound_s(problem) or proves_impossible(problem, bound_s)
-        return known or proves_sets_impossible(problem, bound_s, budget)
-    return certificate.plan_class == PLAN_CLASS and is_proven_bound(problem, bound_s, budget)
+    return check_of(
+        "certificates", faults(), "values, bounds, gaps and statuses agree with each other and with the plan"
+    )

@@ -9,8 +9,6 @@ difference; that is the next T. The search ends below the least period: nothing 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +23,9 @@ from optimizer.search.half_boards import made_inside
 from optimizer.search.pool import Pool
 from optimizer.search.segment_loads import SegmentLoads
 from optimizer.search.subset_reach import Segments, SubsetReach
+from optimizer.search.visit_joules import VisitJoules
 
-__all__ = ["energy_by_downsets"]
+__all__ = ["energy_by_downsets", "is_proven_energy"]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -48,6 +47,18 @@ def energy_by_downsets(pool: Pool, period_s: float, spend: Spend, gap: float = 0
     None where the downsets or the sets of boards are too many, boards are alike, a link occupies processors, or there
     is no plan at all.
     """
+    search = _search(pool, period_s, spend)
+    return None if search is None else search.run(1 - max(_BETTER, gap))
+
+
+def is_proven_energy(problem: Problem, bound_j: float, period_s: float, spend: Spend) -> bool:
+    """Whether it is proven anew that every plan needs so many joules. ``period_s`` as above. False says nothing."""
+    search = _search(Pool(problem, ("energy",)), period_s, spend)
+    return search is not None and search.proves(bound_j)
+
+
+def _search(pool: Pool, period_s: float, spend: Spend) -> _Search | None:
+    """None where it does not apply or would be too large."""
     problem = pool.problem
     if math.isinf(period_s) or problem.non_contiguous or not _applies(problem):
         return None
@@ -59,10 +70,9 @@ def energy_by_downsets(pool: Pool, period_s: float, spend: Spend, gap: float = 0
     if any(count > 1 for count in loads.counts) or 2 ** len(loads.counts) > _MAX_STATES:
         return None
     try:
-        search = _Search(pool, loads, max(period_s, fluid_bound_s(problem)), spend)
+        return _Search(pool, loads, max(period_s, fluid_bound_s(problem)), spend)
     except TimeUpError:
         return None
-    return search.run(1 - max(_BETTER, gap))
 
 
 def _applies(problem: Problem) -> bool:
@@ -70,29 +80,6 @@ def _applies(problem: Problem) -> bool:
     return all(link.overlap for link in problem.links) and all(
         r.processor.active_power_w >= r.processor.idle_power_w for r in problem.processors
     )
-
-
-@dataclass(frozen=True)
-class _Wires:
-    """Joules over links by tensor, (t,), that a visit of one board surely spends, each hop counted at one end only.
-
-    A tensor leaves its maker's board by one hop at least, however many boards it goes to, and comes to each board that
-    reads it by one hop of its own: that counts here where it is not the maker's.
-    """
-
-    leave: Floats
-    enter: Floats
-    results: Floats
-    """All the way to the sink."""
-    inputs: Floats
-    """From the source, as far as no other board may share it."""
-
-    @classmethod
-    def of(cls, problem: Problem, processors: Sequence[int]) -> _Wires:
-        """Of processors of one board, which may work in different precisions."""
-        each = [_wires(problem, q) for q in processors]
-        names = ("leave", "enter", "results", "inputs")
-        return cls(*(np.min([getattr(wires, name) for wires in each], axis=0) for name in names))
 
 
 class _Pair:
@@ -140,7 +127,7 @@ class _Search:
             for i, v in enumerate(self.reach.visits)
             if v.role is Role.PAIR
         }
-        wires = [_Wires.of(self.problem, [loads.first[kind] for kind in v.runs]) for v in self.reach.visits]
+        wires = [VisitJoules.of(self.problem, [loads.first[kind] for kind in v.runs]) for v in self.reach.visits]
         self.joules = [
             [self._of_visit(v, end, self._starts(end, i), wires[i]) for i, v in enumerate(self.reach.visits)]
             for end in range(len(loads.lattice.member))
@@ -173,7 +160,7 @@ class _Search:
         used = runs | {system.source, system.sink}
         return sum(r.processor.idle_power_w for r in refs if r.board.name in used or not r.board.removable)
 
-    def _of_visit(self, visit: Visit, end: int, starts: Ints, over: _Wires) -> Floats:
+    def _of_visit(self, visit: Visit, end: int, starts: Ints, over: VisitJoules) -> Floats:
         made = self.made[starts]
         joules = (self.loads.results & self.made[end] & ~made) @ over.results
         if visit.role is not Role.FIRST:  # what it makes may go to the other processor
@@ -210,6 +197,30 @@ class _Search:
                 return target * (1 - _ROUNDING)
         return least * (1 - _ROUNDING)
 
+    def proves(self, target: float) -> bool:
+        """Whether no plan needs less than the target. False says nothing: what stands in the way may be no plan."""
+        fixed = self.problem.limits.rate_per_s
+        longest = _FOREVER_S if fixed is None else 1.0 / fixed
+        for _ in range(_MOST_STEPS):
+            try:
+                active = self._least_active(longest)[-1, self.final]
+            except TimeUpError:
+                return False
+            if fixed is not None:
+                return float((active + self.idle_w / fixed).min()) >= target * (1 - _ROUNDING)
+            shorter = float(self._room(active, target).max())
+            if shorter < self.period_s * (1 + _ROUNDING):
+                return True
+            if shorter >= longest * (1 - _ROUNDING):
+                return False
+            longest = shorter
+        return False
+
+    def _room(self, active: Floats, target: float) -> Floats:
+        """(final sets,) seconds that a plan's period may have if it is to need less than the target."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(active < target, (target - active) / self.idle_w, 0.0)
+
     def _narrowed(self, best: Floats, target: float, longest_s: float, share: float) -> tuple[float, float]:
         """A target that is lower or the same, and a longest period that is shorter by some share.
 
@@ -220,8 +231,7 @@ class _Search:
             if math.isinf(target):
                 nearest = int(np.argmin(active))
             else:
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    room = np.where(active < target, (target - active) / self.idle_w, 0.0)
+                room = self._room(active, target)
                 nearest = int(np.argmax(room))
                 if room[nearest] < longest_s * (1 - _BETTER):
                     return target, float(room[nearest])
@@ -289,29 +299,3 @@ class _Search:
             each.append(self.loads.work_s(two, np.array([middle]), np.array([end]))[0])
             return start, before, [(one, start, middle), (two, middle, end)], max(seconds, *map(float, each))
         raise InternalError("a value of the energy search has no visit that makes it")
-
-
-def _wires(problem: Problem, q: int) -> _Wires:
-    """Of the board of processor q. On one of three processors or more others may make or read the same tensors: only
-    what is read or made once is sure to be that processor's."""
-    system, own, sizes = problem.system, problem.processors[q].board.name, problem.tables.tensor_bytes
-    least, nothing = sizes.min(axis=1), np.zeros(len(sizes))
-    crowded = len(problem.processors[q].board.processors) > 2
-    others = [] if crowded else [board for board in problem.board_index if board != own]
-    out = [r for r in (system.route(own, board) for board in others) if r]
-    come = [r for r in (system.route(board, own) for board in others) if r]
-    away, here = system.route(own, system.sink), system.route(system.source, own)
-    shared = np.array([len(t.consumers) > 1 for t in problem.graph.tensors])
-    to_sink = sum((_joules(problem, i, sizes[:, q]) for i in away or ()), nothing)
-    from_source = sum((_joules(problem, i, least) for i in here or ()), nothing)
-    last = _joules(problem, here[-1], least) if here and not crowded else nothing
-    inputs = np.where(problem.tables.producer < 0, np.where(shared, last, from_source), 0.0)
-    leave = np.min([_joules(problem, r[0], sizes[:, q]) for r in out], axis=0) if out else nothing
-    beyond = [_joules(problem, r[-1], least) if len(r) > 1 else nothing for r in come]
-    return _Wires(leave, np.min(beyond, axis=0) if come else nothing, to_sink, inputs)
-
-
-def _joules(problem: Problem, link: int, sizes: Ints) -> Floats:
-    """(t,) of each tensor over a link."""
-    over = problem.links[link]
-    return np.array([over.wire_bytes(int(size)) * over.energy_j_per_byte for size in sizes])

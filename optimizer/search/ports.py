@@ -11,7 +11,7 @@ from boards.board import Link
 from optimizer.problem import Problem
 from optimizer.search.many_boards_chain import link_facts, occupancy_s
 
-__all__ = ["Port", "port"]
+__all__ = ["Port", "one_medium", "port"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,3 +66,8 @@ def _outer_links(problem: Problem, q: int, leaving: bool) -> list[Link]:
             index = route[0] if leaving else route[-1]
             found[index] = problem.links[index]
     return list(found.values())
+
+
+def one_medium(away: Port, here: Port) -> bool:
+    """Whether all that comes and goes takes turns on one medium."""
+    return away.medium is not None and away.medium == here.medium

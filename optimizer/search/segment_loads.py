@@ -5,6 +5,18 @@ link that they come by; and likewise bytes of memory. Each counts only what sure
 ``evaluate()``'s model. It is exact where boards of one processor hang on switches by ports of their own, for precisions
 of one width, as long as neither arenas nor depths bind. What goes over the links of a board of several processors hangs
 on all of its segments: that is told apart (see ``Parts``).
+
+Why each term is a lower bound, with the segment from downset S to E on a board of one processor:
+- Its operators and its invocation run there and nowhere else. What is made in it and read beyond E, and what is made
+  in S and read in it, crosses its border once, whatever boards are at the other ends: boundary costs, and sending and
+  receiving at the least rate of any first (last) link; bytes at the maker's precision, or at the least of any.
+- What crosses goes over one of the board's outer links each way at least, so the busiest of them is kept busy for the
+  share of the least hop; where hops occupy processors on all of these links, the processor as well.
+- At the source all inputs that the segment does not read leave, since somebody else reads them; at the sink all results
+  that it does not make come. This is a constant less what the segment reads or makes: the two only hold **together**.
+  Where the flows are not looked at, ``work_s`` leaves both out; where the board runs nothing, ``needed`` takes the
+  constant alone.
+- RAM holds one buffer at least of every tensor on every board of its tree, and the weights that no other segment has.
 """
 
 from __future__ import annotations
@@ -17,7 +29,7 @@ import numpy.typing as npt
 from optimizer.problem import Problem
 from optimizer.search.downsets import Lattice
 from optimizer.search.many_boards_chain import processor_types
-from optimizer.search.ports import Port, port
+from optimizer.search.ports import one_medium, port
 
 __all__ = ["Parts", "SegmentLoads"]
 
@@ -66,13 +78,13 @@ class SegmentLoads:
         system = problem.system
         ends = [(ref.board.name == system.source, ref.board.name == system.sink) for ref in problem.processors]
         ports = [(port(problem, q, leaving=True), port(problem, q, leaving=False)) for q in range(len(ends))]
-        beside = [(*ends[q], *(p.key for p in ports[q]), _one_medium(*ports[q])) for q in range(len(ends))]
+        beside = [(*ends[q], *(p.key for p in ports[q]), one_medium(*ports[q])) for q in range(len(ends))]
         self.members = processor_types(problem, list(zip(beside, _places(problem), strict=True)))
         self.first = [m[0] for m in self.members]
         self.ends = [ends[q] for q in self.first]
         self.ports = [ports[q] for q in self.first]
         self.shared = [len(problem.processors[q].board.processors) > 1 for q in self.first]
-        self.one_medium = [_one_medium(*ports[q]) for q in self.first]
+        self.one_medium = [one_medium(*ports[q]) for q in self.first]
         self._tensors()
         self._flows: list[tuple[bool, Floats]] = []
         self.rows: list[_Row] = []
@@ -190,7 +202,7 @@ class SegmentLoads:
             self._leaves(work, kind, away.held_s)
             self._enters(work, kind, here.held_s)
             self._leaves(out, kind, away.wire_s)
-            self._enters(out if _one_medium(away, here) else come, kind, here.wire_s)
+            self._enters(out if one_medium(away, here) else come, kind, here.wire_s)
         self.rows += [row for row in (work, out, come) if row is work or row.terms or row.prefix.any()]
 
     def _add_boards(self) -> None:
@@ -338,8 +350,3 @@ def _places(problem: Problem) -> list[object]:
         beside = [p for p, other in enumerate(boards) if other == board]
         found.append((beside.index(q), tuple(kind_of[p] for p in beside)) if len(beside) > 1 else None)
     return found
-
-
-def _one_medium(away: Port, here: Port) -> bool:
-    """Whether all that comes and goes takes turns on one medium."""
-    return away.medium is not None and away.medium == here.medium

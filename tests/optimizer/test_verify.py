@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,15 +17,23 @@ from hypothesis import strategies as st
 
 from optimizer.plan import Certificate, Front
 from optimizer.plan_io import LoadedPlan, load_plan, plan_to_dict
+from optimizer.problem import Problem
 from optimizer.request import SolveResult
-from optimizer.search.certify import PLAN_CLASS
+from optimizer.search.certify import PLAN_CLASS, certificate, plan_class
+from optimizer.search.cpsat import Bound
+from optimizer.search.energy_reach import energy_by_downsets
+from optimizer.search.fluid import fluid_bound_s
 from optimizer.search.pool import Pool
+from optimizer.search.pruning import simple_bound
 from optimizer.solve import SolveOptions, solve
 from optimizer.verify import Verification, verify
+from optimizer.verify_bounds import bound_checks
+from optimizer.verify_check import Check
 from optimizer.verify_cli import verify as command
 from tests.optimizer.builders import random_problem
 from tests.optimizer.onnx_builders import line_of_boards
 from tests.optimizer.plan_files import solve_small
+from tests.optimizer.test_energy_bound import with_idle_power
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +79,59 @@ def test_bounds_of_two_processors_are_found_anew(solved: tuple[Path, SolveResult
     assert [c.holds for c in checks if c.name.startswith("bound of")] == [True] * 3
 
 
-def test_of_three_processors_the_period_is_proven_anew_and_the_rest_left_to_the_solver(tmp_path: Path) -> None:
+def test_of_three_processors_bounds_are_proven_anew_by_dynamic_programming(tmp_path: Path) -> None:
     solve_small(tmp_path, line_of_boards(3))
     checks = verify(load_plan(tmp_path / "plan.json")).checks
-    bounds = {c.name: c for c in checks if c.name.startswith("bound of")}
+    bounds = [c for c in checks if c.name.startswith("bound of")]
     assert len(bounds) == 3
-    assert bounds.pop("bound of throughput").holds
-    assert all(c.holds is None and "not re-checked (" in c.text for c in bounds.values())
+    for check in bounds:
+        assert (check.holds and "proven anew by" in check.text) or "not re-checked (" in check.text
+    assert bounds[0].holds
+
+
+def claim(problem: Problem, objective: str, value: float) -> Certificate:
+    found = Bound(value, True, "a claim", 0.0)
+    return certificate(objective, value, found, plan_class(problem))
+
+
+def checked(problem: Problem, claims: dict[str, Certificate]) -> dict[str, Check]:
+    return {c.name.removeprefix("bound of "): c for c in bound_checks(problem, claims, 2.0)}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from(["mesh", "line", "switch", "shared", "polled"]),
+    revisits=st.booleans(),
+    k=st.integers(2, 3),
+)
+def test_what_is_false_is_never_proven_anew(seed: int, kind: str, revisits: bool, k: int) -> None:
+    problem = replace(random_problem(seed, n=4, k=k, kind=kind), non_contiguous=revisits)
+    pool = Pool(problem)
+    for places in itertools.product(range(k), repeat=4):
+        pool.score(np.array(places))
+    claims = {o: claim(problem, o, pool.best_value(o) * 1.001) for o in pool.objectives}
+    assert not any(c.holds for c in checked(problem, claims).values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_least_energy_is_proven_anew(seed: int) -> None:
+    problem = with_idle_power(random_problem(seed, n=6, k=3, kind="switch"), seed)
+    front = solve(problem, SolveOptions(time_limit_s=20.0, workers=1))
+    assert isinstance(front, Front)
+    bound_j = energy_by_downsets(Pool(problem), front.certificates["throughput"].bound or 0.0, lambda seconds: None)
+    assert bound_j is not None
+    claims = {**front.certificates, "energy": claim(problem, "energy", 0.9999 * bound_j)}
+    check = checked(problem, claims)["energy"]
+    assert check.holds
+    assert "proven anew by least energy" in check.text
+
+
+@pytest.mark.parametrize("objective", ["throughput", "latency", "energy"])
+def test_bounds_of_a_union_of_classes_are_proven_anew(objective: str) -> None:
+    problem = replace(random_problem(5, n=5, k=2), replicate=True, non_contiguous=True)
+    least = fluid_bound_s(problem) if objective == "throughput" else simple_bound(problem, objective)
+    assert checked(problem, {objective: claim(problem, objective, least)})[objective].holds
 
 
 def lie(*path: str | int, by: float = 1 + 1e-6) -> Callable[[dict[str, Any]], None]:
