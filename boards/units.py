@@ -155,7 +155,8 @@ class Quantity:
     def _unit_for(self, value: float, *, exact: bool) -> str:
         if value == 0:
             return self.written[0] if self.whole else next(u for u in self.written if self.factors[u] >= 1)
-        fitting = [u for u in self.written if self.factors[u] <= value]
+        # 1us is a little less than a millionth in floats: not 1000ns for that
+        fitting = [u for u in self.written if float(self.factors[u]) <= value]
         if self.whole and exact:  # the largest unit that leaves a short decimal: 1.5KiB, but 1001B
             fitting = [u for u in fitting if Fraction(int(value)) / self.factors[u] % Fraction(1, 4) == 0]
         return fitting[-1] if fitting else self.written[0]

@@ -80,6 +80,7 @@ def test_known_texts_have_known_values(parse, text, value):
     [
         (format_time, 0.05, "50ms"),
         (format_time, 0.0, "0s"),
+        (format_time, 1e-6, "1us"),
         (format_rate, 20.0, "20/s"),
         (format_energy, 0.0051234, "5.123mJ"),
         (format_power, 2.5, "2.5W"),
