@@ -15,12 +15,13 @@ import numpy as np
 from firmware_interface.messages import MAX_TENSOR_BYTES, ErrorCode
 from hil.agent_store import AgentError
 
-__all__ = ["LEVELS", "Deployment", "InLink", "OutLink", "Segment", "Step", "Tensor", "parse_deployment"]
+__all__ = ["LEVELS", "MAX_REPEAT", "Deployment", "InLink", "OutLink", "Segment", "Step", "Tensor", "parse_deployment"]
 
 SCHEMA = "edgecut/deployment/1"
 LEVELS = ("disable", "basic", "extended", "all")
 MAX_DEPTH = 4096  # frames in flight of one tensor; more is a mistake in the plan
 MAX_THREADS = 256  # more cores than any board of ours has
+MAX_REPEAT = 100_000  # stimuli whose outputs a sink remembers
 MAX_ITEMS = 100_000  # tensors, segments, steps: far above any network, far below what would hurt
 
 
@@ -110,6 +111,8 @@ class Deployment:
     """Link that it comes in by; its other direction carries completion tokens to the source."""
     stimuli: Mapping[int, str]
     """Hash of the file of input frames, one after the other, by input tensor."""
+    repeats_after: int
+    """Frames after which the source's stimuli repeat, by which the sink compares outputs; 0: not known."""
     input_window: int
     """Frames of run input that this board holds at most."""
 
@@ -245,6 +248,7 @@ def parse_deployment(raw: Mapping[str, Any], board: str) -> Deployment:
         token_out=_get(raw, "token_out", str, top),
         token_in=_get(raw, "token_in", str, top),
         stimuli={int(k): str(v) for k, v in _mapping(raw, "stimuli", top).items() if k.isdecimal()},
+        repeats_after=_number(raw, "repeats_after", 0, MAX_REPEAT, top),
         input_window=_number(raw, "input_window", 1, MAX_DEPTH, top),
     )
     _check_references(deployment)

@@ -44,7 +44,6 @@ class Run:
         slots: Mapping[int, Sequence[Array]],
         out_connections: Mapping[str, Connection],
         in_connections: Mapping[str, Connection],
-        stimuli: int,
         out_readers: Mapping[str, LinkReader],
         in_readers: Mapping[str, LinkReader],
     ) -> None:
@@ -57,7 +56,7 @@ class Run:
         self.received = {name: LinkCounters() for name in deployment.in_links}
         self.started = 0
         """Frames of which an input has been taken, at the source."""
-        self.sink = Sink(self, stimuli) if any(t.to_sink for t in deployment.tensors.values()) else None
+        self.sink = Sink(self) if any(t.to_sink for t in deployment.tensors.values()) else None
         self.latency = LatencyRecorder(self) if mode is Mode.LATENCY else None
         self._register_users()
         self._senders = [Sender(self, k, self._order(steps)) for k, steps in deployment.senders.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -249,7 +248,6 @@ class Runtime:
         if self.run is not None:
             self.run.close()
         slots = self._slots | self._input_slots(mode)
-        period = math.lcm(*(len(s) for s in self._stimuli.values())) if self._stimuli else 0
         self.run = Run(
             self.deployment,
             mode,
@@ -258,7 +256,6 @@ class Runtime:
             slots,
             self._out,
             self._in,
-            period,
             self._out_readers,
             self._in_readers,
         )

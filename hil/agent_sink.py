@@ -24,8 +24,9 @@ CHECKED_BYTES = 1 << 16  # of each output: enough to notice a mix-up, 0.03 ms of
 class Sink:
     """Counts frames whose outputs have all arrived, by this board's clock."""
 
-    def __init__(self, run: Run, stimuli: int) -> None:
-        self._run, self._stimuli = run, stimuli
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._repeats_after = 0 if run.mode is Mode.RUN else run.deployment.repeats_after
         self._outputs = [t for t in run.deployment.tensors.values() if t.to_sink]
         self._arrived = {t.id: 0 for t in self._outputs}
         self.frames = 0
@@ -36,9 +37,9 @@ class Sink:
 
     def arrived(self, tensor: Tensor, frame: int) -> None:
         """An output is here; its slot is free again at once. Raises WireError."""
-        if self._stimuli:
+        if self._repeats_after:
             checksum = zlib.crc32(self._run.view(tensor.id, frame)[:CHECKED_BYTES])
-            if self._checksums.setdefault((tensor.id, frame % self._stimuli), checksum) != checksum:
+            if self._checksums.setdefault((tensor.id, frame % self._repeats_after), checksum) != checksum:
                 self._mismatches += 1
         self._count(tensor, frame)
         self._run.use(tensor, "sink", frame + 1)

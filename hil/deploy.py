@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_interface.messages import Mode
+from hil.agent_deployment import MAX_REPEAT
 from hil.deploy_bundle import companion_files
 from hil.deploy_document import Settings, board_document
 from hil.errors import DeviceError, DeviceLostError
@@ -125,6 +127,7 @@ def deploy(
                 deployment_id=deployment_id,
                 settings=settings,
                 stimuli=put_stimuli,
+                repeats_after=_repeats_after(bundle, stimuli) if stimuli and put_stimuli else 0,
                 companions=companions,
             )
             return boards[name].load(document)
@@ -163,3 +166,10 @@ def _push_stimuli(bundle: Bundle, source: NetworkAgent, stimuli: Mapping[str, Ar
             path.write_bytes(np.ascontiguousarray(stimuli[tensor.name]).tobytes())
             hashes[tensor.id] = source.put_file(path)
     return hashes
+
+
+def _repeats_after(bundle: Bundle, stimuli: Mapping[str, Array]) -> int:
+    """Frames after which all inputs repeat at once; 0 where these are too many to remember their outputs."""
+    inputs = (t for t in bundle.tensors if t.name in stimuli and t.id in bundle.inputs)
+    frames = math.lcm(*(stimuli[t.name].nbytes // max(1, t.size_bytes) for t in inputs))
+    return frames if frames <= MAX_REPEAT else 0

@@ -72,12 +72,15 @@ def board_document(
     deployment_id: str,
     settings: Settings,
     stimuli: Mapping[int, str],
+    repeats_after: int,
     companions: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """The LOAD document of one board.
 
-    ``stimuli``: hash of the input frames by input tensor; ``companions``: external data (name to hash) by
-    segment. Raises BundleError when the manifest's lists do not hold together.
+    ``stimuli``: hash of the input frames by input tensor, which repeat after ``repeats_after`` frames;
+    ``companions``: external data (name to hash) by segment.
+
+    Raises BundleError when the manifest's lists do not hold together.
     """
     routes = {t.id: routes_of(t, bundle.boards) for t in bundle.tensors}
     here = [t for t in bundle.tensors if _is_here(t, bundle, board, routes[t.id])]
@@ -111,6 +114,7 @@ def board_document(
         "token_out": token_out,
         "token_in": token_in,
         "stimuli": {str(t): sha for t, sha in stimuli.items()} if board == bundle.source else {},
+        "repeats_after": repeats_after,
         "input_window": _input_window(bundle),
     }
 

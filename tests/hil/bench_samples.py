@@ -27,6 +27,8 @@ class Part:
     stage: int = 0
     work: int = 0
     """Extra matrix products, to make it slow."""
+    noisy: bool = False
+    """Whether it adds noise, another each time."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ def _nodes(part: Part, shape: Sequence[int]) -> tuple[list[onnx.NodeProto], list
             matrix = constant(f"{output}/m{number}", generator.normal(size=(shape[-1], shape[-1])) / shape[-1] ** 0.5)
             nodes.append(helper.make_node("MatMul", [total, matrix], [f"{output}/x{number}"]))
             total = f"{output}/x{number}"
+        if part.noisy:
+            nodes.append(helper.make_node("RandomNormalLike", [total], [f"{output}/noise"]))
+            nodes.append(helper.make_node("Add", [total, f"{output}/noise"], [f"{output}/noisy"]))
+            total = f"{output}/noisy"
         nodes.append(helper.make_node("Tanh", [total], [output]))
     return nodes, weights
 

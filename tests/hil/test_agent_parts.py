@@ -35,7 +35,14 @@ def _lab(names: str = "abc") -> Lab:
 def _document(folder: Path, board: str = "b") -> dict[str, Any]:
     bundle = open_bundle(write_bundle(folder / "bundle", skip_over_relay()))
     return board_document(
-        bundle, board, _lab(), deployment_id="id", settings=Settings(), stimuli={0: "00"}, companions={}
+        bundle,
+        board,
+        _lab(),
+        deployment_id="id",
+        settings=Settings(),
+        stimuli={0: "00"},
+        repeats_after=3,
+        companions={},
     )
 
 
@@ -46,7 +53,7 @@ def test_a_relay_takes_in_and_sends_on_what_it_does_not_use(tmp_path: Path) -> N
     sent = [deployment.tensors[s.tensor].name for s in deployment.senders["b->c"]]
     assert sorted(sent) == ["skip", "t", "u"]
     assert (deployment.token_in, deployment.token_out) == ("a->b", "b->c")
-    assert deployment.stimuli == {}
+    assert (deployment.stimuli, deployment.repeats_after) == ({}, 3)
 
 
 def test_the_sending_board_connects_where_the_lab_says(tmp_path: Path) -> None:
@@ -271,7 +278,9 @@ def test_the_same_sources_give_the_same_bundle(tmp_path: Path) -> None:
 
 def test_branches_keep_the_plans_order_on_each_link(tmp_path: Path) -> None:
     bundle = open_bundle(write_bundle(tmp_path / "bundle", branches()))
-    raw = board_document(bundle, "a", _lab(), deployment_id="id", settings=Settings(), stimuli={}, companions={})
+    raw = board_document(
+        bundle, "a", _lab(), deployment_id="id", settings=Settings(), stimuli={}, repeats_after=0, companions={}
+    )
     deployment = parse_deployment(raw, "a")
     assert set(deployment.senders) == {"a->b", "a->c"}
     assert [t.name for t in deployment.tensors.values() if t.to_sink] == ["y"]

@@ -90,6 +90,17 @@ def test_large_tensors_cross_in_both_directions_at_once(bench: Lab, tmp_path: Pa
     assert np.array_equal(outputs["y"], whole_model_outputs(sample, frames)["y"])
 
 
+def test_outputs_that_differ_for_the_same_input_are_counted_at_a_sink_far_from_the_source(
+    bench: Lab, tmp_path: Path
+) -> None:
+    sample = chain()
+    assert sample.sink != sample.source
+    *parts, last = sample.parts
+    bundle = write_bundle(tmp_path / "bundle", replace(sample, parts=(*parts, replace(last, noisy=True))))
+    found = measure(bundle, bench, windows=6, window_s=0.2, warmup_s=0.05, latency_frames=3, quick=True)
+    assert found.checksum_mismatches > 0
+
+
 @pytest.mark.parametrize(
     "name", ["skip over a relay", "parallel branches", "board revisited", "chain whose links do not overlap"]
 )
