@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -21,7 +22,7 @@ class _Client(Protocol):
 C = TypeVar("C", bound=_Client)
 
 
-class Session(Generic[C]):
+class Session(ABC, Generic[C]):
     """A context manager that closes its client; a driver connects on construction and says what its errors mean."""
 
     def __init__(self, name: str) -> None:
@@ -56,5 +57,6 @@ class Session(Generic[C]):
         except WireError as error:
             raise self._device_error(error, phase) from error
 
+    @abstractmethod
     def _device_error(self, error: WireError, phase: str) -> DeviceError:
-        raise NotImplementedError
+        """The bench's error for one of the wire."""
